@@ -1,0 +1,96 @@
+"""The one protocol that all three generations speak: encode, decode with a teacher, step with a state.
+
+It knows no recurrence and no attention: trainer, search and inspector use nothing but this.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class AttentionRecord:
+    """Attention weights of one forced pass, a tensor per layer; None for a kind that the model does not have.
+
+    Shapes: encoder `[batch, heads, source, source]`, decoder `[batch, heads, target, target]`,
+    cross `[batch, heads, target, source]`. Rows sum to one; padding has weight zero.
+    """
+
+    encoder: Sequence[Tensor] | None
+    decoder: Sequence[Tensor] | None
+    cross: Sequence[Tensor] | None
+
+
+class State(Protocol):
+    """What a decoder remembers between two steps, for `rows = sentences * beam` sequences, sentence by sentence."""
+
+    def reorder(self, rows: Int[Tensor, " rows"]) -> Self:
+        """Sequence i continues sequence `rows[i]`, one of the same sentence's."""
+        ...
+
+    def select(self, sentences: Int[Tensor, " kept"]) -> Self:
+        """Keeps these sentences, with all their sequences: finished ones leave the batch."""
+        ...
+
+
+M = TypeVar("M")
+S = TypeVar("S", bound=State)
+
+
+class Seq2Seq(ABC, nn.Module, Generic[M, S]):
+    """A conditional language model p(target | source). M is its memory of the source, S its decoding state."""
+
+    @abstractmethod
+    def encode(self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"]) -> M:
+        """Reads the source, EOS included; the mask is True on real tokens."""
+
+    @abstractmethod
+    def decode(
+        self,
+        memory: M,
+        target: Int[Tensor, "batch target"],
+        target_mask: Bool[Tensor, "batch target"],
+    ) -> Float[Tensor, "batch target d_model"]:
+        """Teacher forcing: the hidden state before the projection at every position of BOS + target."""
+
+    @abstractmethod
+    def project(self, hidden: Float[Tensor, "*positions d_model"]) -> Float[Tensor, "*positions vocab"]:
+        """Logits: the linear map before the softmax (Section 3.4)."""
+
+    @abstractmethod
+    def start(self, memory: M, beam: int = 1) -> S:
+        """The state before the first step, for `beam` sequences a sentence."""
+
+    @abstractmethod
+    def step(self, tokens: Int[Tensor, " rows"], state: S) -> tuple[Float[Tensor, "rows vocab"], S]:
+        """One token further: logits of the next one, and the new state."""
+
+    @abstractmethod
+    def attention(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        target: Int[Tensor, "batch target"],
+        target_mask: Bool[Tensor, "batch target"],
+    ) -> AttentionRecord:
+        """Every attention weight of a forced pass over BOS + target; the same computation as `decode`."""
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        target: Int[Tensor, "batch target"],
+        target_mask: Bool[Tensor, "batch target"],
+    ) -> Float[Tensor, "batch target d_model"]:
+        """`decode(encode(source), target)`; still to be projected."""
+        return self.decode(self.encode(source, source_mask), target, target_mask)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device

@@ -1,0 +1,68 @@
+"""How a model is trained. Imports no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class TrainingConfig:
+    """Section 5; the defaults are the paper's."""
+
+    seed: Annotated[int, Field(ge=0)] = 1
+    """Seed of weights, dropout and data order."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam (Section 5.3), or Adam with decoupled weight decay."""
+    beta1: Share = 0.9
+    """Decay of Adam's first moment."""
+    beta2: Share = 0.98
+    """Decay of Adam's second moment."""
+    adam_epsilon: Positive = 1e-9
+    """Adam's ε."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    """Decoupled weight decay; adamw only."""
+    schedule: Literal["paper", "inverse-sqrt", "cosine"] = "paper"
+    """paper: d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5) times lr; the others rise linearly to lr, then fall."""
+    lr: Positive = 1.0
+    """Peak learning rate; with the paper's schedule a factor on it."""
+    warmup_steps: Count = 4000
+    """Steps of linear warm-up."""
+    decay_steps: Count | None = None
+    """Step at which the cosine schedule reaches zero; max_steps unless given."""
+    label_smoothing: Share = 0.1
+    """ε_ls, spread evenly over all classes (Section 5.4)."""
+    clip_norm: Annotated[float, Field(ge=0.0)] = 0.0
+    """Largest gradient norm; 0 is off."""
+    accumulate: Count = 1
+    """Batches whose gradients make one update."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the matrix products; weights stay float32."""
+    ema_decay: Share = 0.0
+    """Exponential moving average of the weights, which is then validated and saved; 0 is off."""
+    validate_every: Count = 1000
+    """Updates between validations; each writes a checkpoint."""
+    validate_beam_size: Count = 1
+    """Beam of the BLEU measured during training."""
+    keep_last: Count = 5
+    """Newest checkpoints kept."""
+    keep_best: Count = 3
+    """Checkpoints of the best validation BLEU kept."""
+    log_every: Count = 50
+    """Updates between two records of the training loss."""
+    max_steps: Count | None = None
+    """Stop after so many updates."""
+    max_epochs: Count | None = None
+    """Stop after so many passes over the data."""
+    max_minutes: Positive | None = None
+    """Stop after so many minutes, interruptions not counted."""
+    patience: Count | None = None
+    """Stop after so many validations without a better BLEU."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N; auto takes a GPU where there is one."""
+    threads: Count | None = None
+    """CPU threads; all cores unless given."""
