@@ -57,7 +57,7 @@ class RecurrentConfig:
     architecture: Literal["rnn"] = "rnn"
     """Recurrent encoder and decoder."""
     attention: Literal["none", "dot", "general", "additive"] = "none"
-    """Score of AttentionWeight: dot product (the lecture), Luong general, Bahdanau additive; none: the fixed-length bottleneck."""
+    """Score of AttentionWeight: dot (the lecture), Luong general, Bahdanau additive; none: fixed-length bottleneck."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell."""
     layers: Count = 1

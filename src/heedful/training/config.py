@@ -27,7 +27,7 @@ class TrainingConfig:
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Decoupled weight decay; adamw only."""
     schedule: Literal["paper", "inverse-sqrt", "cosine"] = "paper"
-    """paper: d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5) times lr; the others rise linearly to lr, then fall."""
+    """paper: d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5) times lr; others rise to lr, then fall."""
     lr: Positive = 1.0
     """Peak learning rate; with the paper's schedule a factor on it."""
     warmup_steps: Count = 4000

@@ -1,0 +1,50 @@
+"""Attention-based sequence-to-sequence models that people can train, see into and ship."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heedful.errors import HeedfulError
+
+if TYPE_CHECKING:
+    from heedful.decoding.translator import Translator
+    from heedful.recipes.job import Paths
+    from heedful.training.trainer import Outcome
+
+__version__ = "0.1.0"
+__all__ = ["HeedfulError", "__version__", "load", "train"]
+
+
+def train(
+    *,
+    train: "Paths | Sequence[Paths]",
+    valid: "Paths",
+    output: str | Path,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    init_from: str | Path | None = None,
+    **fields: Any,
+) -> "Outcome":
+    """Trains a model into the directory `output`, or goes on where the same call stopped before.
+
+    A corpus is the paths of two line-aligned files, or of one TSV or JSON-lines file; several corpora are a list.
+    `fields` are the recipe's, and train_weights, source_lang, target_lang. Raises `HeedfulError` for bad input.
+    """
+    from heedful.recipes.job import make_job
+
+    named = {"recipe": recipe, "train": train, "valid": valid, "output": output, "init_from": init_from}
+    job = make_job(config, named | fields)
+    from heedful.recipes.run import run
+
+    return run(job)
+
+
+def load(model: str | Path, *others: str | Path, device: str = "auto") -> "Translator":
+    """A translator from a directory that `train` or `average` wrote: its checkpoint of the best validation BLEU.
+
+    With several directories, an ensemble. Raises `HeedfulError` for a missing or damaged file.
+    """
+    from heedful.decoding.translator import Translator
+    from heedful.inspection.page import draw
+
+    return Translator.load(model, *others, device=device, draw=draw)

@@ -1,0 +1,163 @@
+"""The arguments of every command. What runs them is imported when one is called, since torch takes seconds."""
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from heedful.cli.fields import add_recipe_fields, add_search_fields
+
+Add = Callable[[argparse.ArgumentParser], None]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of help, the arguments, and the module of `heedful.cli` whose `run` or other function it calls."""
+
+    summary: str
+    add_arguments: Add
+    module: str
+    function: str
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Carries it out; the exit code."""
+        module = importlib.import_module(f"heedful.cli.{self.module}")
+        code: int = getattr(module, self.function)(arguments)
+        return code
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", default="demo", metavar="DIR", help="directory for data, models and the page")
+    parser.add_argument("--minutes", type=float, default=8.0, metavar="M", help="minutes of training in all")
+
+
+def _dates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", type=int, required=True, metavar="N", help="lines")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same lines")
+    parser.add_argument("--from", dest="sources", default="all", metavar="LOCALES", help="ko,ja,de … or all")
+    parser.add_argument("--to", dest="target", default="iso", metavar="LOCALE", help="iso, or the locale to write in")
+    parser.add_argument("--kinds", default="single,interval,list", metavar="KINDS", help="of single, interval, list")
+    parser.add_argument(
+        "--split",
+        choices=("all", "train", "valid", "test"),
+        default="all",
+        help="calendar dates of one part only: no date of valid or test stands in train",
+    )
+    parser.add_argument("--output", required=True, metavar="PREFIX", help="writes PREFIX.source and PREFIX.target")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", metavar="NAME", help="a named recipe; `heedful recipes` lists them")
+    parser.add_argument(
+        "--train",
+        nargs="+",
+        action="append",
+        metavar="PATH",
+        help="two line-aligned files, or one TSV or JSON-lines file; may be repeated",
+    )
+    parser.add_argument("--train-weights", nargs="+", metavar="W", help="visits of each --train corpus per epoch")
+    parser.add_argument("--valid", nargs="+", metavar="PATH", help="as --train")
+    parser.add_argument("--output", metavar="DIR", help="model directory; the same command again goes on in it")
+    parser.add_argument("--source-lang", metavar="L", help="default: the first file's suffix")
+    parser.add_argument("--target-lang", metavar="L", help="default: the second file's suffix")
+    parser.add_argument("--config", metavar="FILE.yaml", help="the same fields as YAML; flags win")
+    parser.add_argument("--init-from", metavar="MODEL", help="start from this model's weights and vocabulary")
+    add_recipe_fields(parser)
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N; auto: a GPU if any")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; default all cores")
+
+
+def _translate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
+    parser.add_argument("input", nargs="?", metavar="INPUT", help="text, one sentence a line; default stdin")
+    parser.add_argument("--output", metavar="FILE", help="default stdout")
+    parser.add_argument("--ensemble", nargs="+", default=(), metavar="MODEL", help="more models of the same vocabulary")
+    parser.add_argument("--n-best", type=int, default=1, metavar="N", help="hypotheses a line (jsonl, nbest)")
+    parser.add_argument("--format", choices=("text", "jsonl", "nbest", "pharaoh"), default="text")
+    parser.add_argument("--prefix", metavar="TEXT", help="every translation begins with this")
+    sampling = parser.add_argument_group("sampling instead of search")
+    sampling.add_argument("--sample", action="store_true", help="draw each token at random")
+    sampling.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 sharpens")
+    sampling.add_argument("--top-k", type=int, metavar="K", help="among the K likeliest tokens")
+    sampling.add_argument("--top-p", type=float, metavar="P", help="among the likeliest that make up P")
+    sampling.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same draws")
+    add_search_fields(parser)
+    _machine(parser)
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
+    parser.add_argument("pairs", nargs="+", metavar="PATH", help="two line-aligned files, or one TSV or JSON lines")
+    parser.add_argument("--output", metavar="FILE", help="default stdout")
+    _machine(parser)
+
+
+def _test_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--test", nargs="+", required=True, metavar="PATH", help="as --train of `heedful train`")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    add_search_fields(parser)
+    _machine(parser)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
+    parser.add_argument("--output", metavar="FILE", help="also writes the translations here")
+    _test_set(parser)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model_a", metavar="MODEL_A")
+    parser.add_argument("model_b", metavar="MODEL_B")
+    _test_set(parser)
+
+
+def _inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
+    parser.add_argument("sentence", metavar="SENTENCE")
+    parser.add_argument("--target", metavar="SENTENCE", help="force this target instead of translating")
+    parser.add_argument("--output", required=True, metavar="FILE", help="FILE.html, FILE.png, FILE.npz or FILE.json")
+    add_search_fields(parser)
+    _machine(parser)
+
+
+def _average(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train wrote")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--last", type=int, metavar="N", help="the newest checkpoints (Section 6.1); default 5")
+    which.add_argument("--best", type=int, metavar="N", help="those of the best validation BLEU")
+    parser.add_argument("--output", required=True, metavar="DIR")
+
+
+def _check_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("train", nargs="+", metavar="PATH", help="two line-aligned files, or one TSV or JSON lines")
+    parser.add_argument("--valid", nargs="+", metavar="PATH")
+    parser.add_argument("--test", nargs="+", metavar="PATH")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _recipes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="show this one in full, as YAML")
+
+
+COMMANDS = {
+    "demo": Command("Train the three generations on dates and see the difference.", _demo, "demo", "demo"),
+    "dates": Command("Write a corpus of dates as people write them.", _dates, "data", "dates"),
+    "check-data": Command("Say what is wrong with a corpus before training on it.", _check_data, "data", "check_data"),
+    "train": Command("Train a model, or go on where the same command stopped.", _train, "train", "train"),
+    "translate": Command("Translate text.", _translate, "translate", "translate"),
+    "score": Command("Log-probabilities of given pairs.", _score, "translate", "score"),
+    "evaluate": Command("BLEU, chrF and perplexity on a test set.", _evaluate, "evaluate", "evaluate"),
+    "compare": Command("Two models on one test set, with significance.", _compare, "evaluate", "compare"),
+    "inspect": Command("Draw or write a sentence's attention.", _inspect, "models", "inspect"),
+    "average": Command("Average checkpoints into a new model.", _average, "models", "average"),
+    "info": Command("What a model is and what it was trained on.", _info, "models", "info"),
+    "recipes": Command("List the recipes, or show one.", _recipes, "models", "recipes"),
+}

@@ -1,0 +1,87 @@
+"""`heedful COMMAND`: parses, runs, and turns every error a user can mend into one line and exit code 2.
+
+Imports no torch: a command does, once its arguments are right.
+"""
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from heedful import __version__
+from heedful.cli import arguments as commands
+from heedful.errors import HeedfulError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line that name the nearest known option."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HeedfulError(f"{message}; see `{self.prog} --help`")
+
+    def options(self) -> list[str]:
+        """Every long option of this parser."""
+        return [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+
+
+def build_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The whole command line, and the parser of each command."""
+    parser = Parser(prog="heedful", description="From two text files to a translator you can look into.")
+    parser.add_argument("--version", action="version", version=f"heedful {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    known: dict[str, Parser] = {}
+    for name, command in commands.COMMANDS.items():
+        known[name] = subparsers.add_parser(name, help=command.summary, description=command.summary, allow_abbrev=False)
+        command.add_arguments(known[name])
+    return parser, known
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    _report_to_stderr()
+    try:
+        return _run(sys.argv[1:] if argv is None else list(argv))
+    except HeedfulError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read stdout has left
+        return 0
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except OSError as error:
+        return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser, known = build_parser()
+    namespace, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command = known[namespace.command]
+        wrong = unknown[0].split("=")[0]
+        if not wrong.startswith("--"):
+            command.error(f"unexpected argument {wrong}")
+        near = difflib.get_close_matches(wrong, command.options(), 1, 0.0)[0]
+        command.error(f"unknown option {wrong}, the nearest is {near}")
+    return commands.COMMANDS[namespace.command].run(namespace)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"heedful: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _report_to_stderr() -> None:
+    """What was changed or skipped is told in lines of its own."""
+    logger = logging.getLogger("heedful")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("heedful: %(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""`heedful train`."""
+
+import argparse
+import sys
+
+from heedful.cli.fields import given_fields
+from heedful.recipes.job import make_job
+
+_NAMED = ("recipe", "train_weights", "valid", "output", "source_lang", "target_lang", "init_from")
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Trains; 128 + the signal's number where one stopped it."""
+    values = {name: getattr(arguments, name) for name in _NAMED} | given_fields(arguments)
+    values["train"] = [tuple(group) for group in arguments.train] if arguments.train else None
+    job = make_job(arguments.config, values)
+    from heedful.recipes.run import run
+
+    outcome = run(job)
+    print(f"{outcome.reason}; model in {job.output}, best validation BLEU {_bleu(outcome.position.best_bleu)}")
+    if outcome.signal:
+        print("the same command goes on from here", file=sys.stderr)
+        return 128 + outcome.signal
+    return 0
+
+
+def _bleu(value: float | None) -> str:
+    return "not measured yet" if value is None else f"{value:.2f}"

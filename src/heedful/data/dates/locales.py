@@ -1,0 +1,80 @@
+"""Which locales there are, under which names, and with which digits they write. Knows no patterns."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import babel
+from babel import Locale, UnknownLocaleError
+from babel.localedata import locale_identifiers
+
+from heedful.errors import HeedfulError
+
+ISO = "iso"
+"""The target that is no locale: ISO 8601."""
+
+CURATED = tuple(
+    "ar_EG cs de el en en_GB es fi fr he hi id it ja ko nl pl pt ru sv tr uk vi zh".split()
+)
+"""What `all` means: locales that write Gregorian dates, none of which any two read differently."""
+
+_ZEROS = {
+    "adlm": "\U0001e950",
+    "arab": "\u0660",
+    "arabext": "\u06f0",
+    "beng": "\u09e6",
+    "cakm": "\U00011136",
+    "deva": "\u0966",
+    "hmnp": "\U0001e140",
+    "mtei": "\uabf0",
+    "mymr": "\u1040",
+    "nkoo": "\u07c0",
+    "olck": "\u1c50",
+    "tibt": "\u0f20",
+}
+"""Numbering system → its zero, which the other nine digits follow (CLDR numberingSystems.xml). Babel knows
+which system is a locale's default, but writes Latin digits everywhere."""
+
+
+def parse_sources(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Locales under Babel's names from "ko,ja", "en-GB", "all" or a sequence of such; each once, in order.
+
+    Raises:
+        HeedfulError: a locale that Babel does not know, or none at all.
+    """
+    return _parse(names, (), "--from")
+
+
+def parse_targets(names: str | Sequence[str]) -> tuple[str, ...]:
+    """As `parse_sources`, "iso" being a target as well."""
+    return _parse(names, (ISO,), "--to")
+
+
+def _parse(names: str | Sequence[str], extra: Sequence[str], option: str) -> tuple[str, ...]:
+    parts = names.split(",") if isinstance(names, str) else names
+    wanted = [part.strip() for part in parts if part.strip()]
+    if not wanted:
+        raise HeedfulError(f"{option}: no locale given; give some, such as {option} ko,ja, or {option} all")
+    found: dict[str, None] = {}
+    for name in wanted:
+        found |= dict.fromkeys(CURATED if name == "all" else [name if name in extra else _canonical(name, extra)])
+    return tuple(found)
+
+
+def _canonical(name: str, extra: Iterable[str]) -> str:
+    try:
+        return str(Locale.parse(name.replace("-", "_")))
+    except (UnknownLocaleError, ValueError):
+        known = sorted(locale_identifiers())
+        nearest = difflib.get_close_matches(name.replace("-", "_"), [*known, *extra, "all"], n=3, cutoff=0.4)
+        hint = f"the nearest are {', '.join(nearest)}" if nearest else f"some are {', '.join(CURATED[:6])}"
+        raise HeedfulError(
+            f"unknown locale {name!r}: {hint}; Babel {babel.__version__} knows {len(known)} locales, named as in en_GB"
+        ) from None
+
+
+@cache
+def digits(locale: str) -> dict[int, int]:
+    """For `str.translate`: ASCII digits → those of the locale's default numbering system, {} where it is Latin."""
+    zero = _ZEROS.get(Locale.parse(locale).default_numbering_system)
+    return {ord("0") + value: ord(zero) + value for value in range(10)} if zero else {}

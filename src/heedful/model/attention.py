@@ -1,0 +1,265 @@
+"""Attention: the lecture's layers over recurrent states, and Section 3.2's scaled dot-product and multi-head.
+
+It knows no stack, no position and no vocabulary. Masks are True where attention may look.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from heedful.model.dropout import Dropout
+from heedful.model.linear import Linear
+from heedful.model.masks import causal_mask, masked_softmax
+
+
+def scaled_dot_product_attention(
+    query: Float[Tensor, "*batch query d_k"],
+    key: Float[Tensor, "*batch key d_k"],
+    value: Float[Tensor, "*batch key d_v"],
+    mask: Bool[Tensor, "#*batch #query #key"] | None = None,
+    dropout: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Float[Tensor, "*batch query d_v"], Float[Tensor, "*batch query key"]]:
+    """softmax(QK^T / sqrt(d_k))V (equation 1), and the softmax itself.
+
+    A query that may look nowhere gets zeros. Dropout, where given, falls on the weights that meet V;
+    the weights returned are those before it.
+    """
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))
+    weights = masked_softmax(scores, mask)
+    return (weights if dropout is None else dropout(weights)) @ value, weights
+
+
+class KeysValues(NamedTuple):
+    """One layer's projected keys and values: what a decoder keeps between steps."""
+
+    keys: Float[Tensor, "batch heads key d_k"]
+    values: Float[Tensor, "batch heads key d_v"]
+
+    def append(self, new: "KeysValues") -> "KeysValues":
+        """These positions, then the new ones."""
+        return KeysValues(torch.cat((self.keys, new.keys), dim=2), torch.cat((self.values, new.values), dim=2))
+
+    def pick(self, index: Int[Tensor, " picked"]) -> "KeysValues":
+        """Along the batch."""
+        return KeysValues(self.keys.index_select(0, index), self.values.index_select(0, index))
+
+
+class MultiHeadAttention(nn.Module):
+    """Concat(head_1, ..., head_h)W^O with head_i = Attention(QW_i^Q, KW_i^K, VW_i^V) (Section 3.2.2).
+
+    d_k and d_v are free. The h matrices of a kind are stored as one, and W^Q, W^K, W^V one above the other,
+    so that self-attention projects with a single product. The paper states no biases; each projection has
+    one here, as in torch.nn.MultiheadAttention and fairseq.
+    """
+
+    def __init__(self, d_model: int, heads: int, d_k: int, d_v: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.sizes = [heads * d_k, heads * d_k, heads * d_v]
+        self.weight = nn.Parameter(torch.empty(sum(self.sizes), d_model))
+        self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
+        self.output = Linear(heads * d_v, d_model)
+        self.dropout = Dropout(dropout)
+        for matrix in torch.split(self.weight, self.sizes):  # each is its own linear map: no joint fan-out
+            nn.init.xavier_uniform_(matrix)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query d_model"],
+        memory: Float[Tensor, "batch key d_model"] | None = None,
+        mask: Bool[Tensor, "#batch #heads #query #key"] | None = None,
+        *,
+        causal: bool = False,
+        need_weights: bool = False,
+    ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch heads query key"] | None]:
+        """Queries from x; keys and values from memory, or from x where there is none (self-attention).
+
+        `causal` hides later positions in addition to the mask. The weights cost an explicit softmax and
+        are None unless asked for.
+        """
+        if memory is None:
+            query, past = self.project(x)
+        else:
+            query, past = self.queries(x), self.keys_values(memory)
+        return self.attend(query, past, mask, causal=causal, need_weights=need_weights)
+
+    def project(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
+        """xW^Q, xW^K and xW^V in one product."""
+        query, key, value = torch.split(F.linear(x, self.weight, self.bias), self.sizes, dim=-1)
+        return self._split(query), KeysValues(self._split(key), self._split(value))
+
+    def queries(self, x: Float[Tensor, "batch query d_model"]) -> Float[Tensor, "batch heads query d_k"]:
+        """xW^Q."""
+        weight, bias = self._part(0)
+        return self._split(F.linear(x, weight, bias))
+
+    def keys_values(self, memory: Float[Tensor, "batch key d_model"]) -> KeysValues:
+        """The memory's W^K and W^V."""
+        weight, bias = self._part(1)
+        key, value = torch.split(F.linear(memory, weight, bias), self.sizes[1:], dim=-1)
+        return KeysValues(self._split(key), self._split(value))
+
+    def attend(
+        self,
+        query: Float[Tensor, "batch heads query d_k"],
+        past: KeysValues,
+        mask: Bool[Tensor, "#batch #heads #query #key"] | None = None,
+        *,
+        causal: bool = False,
+        need_weights: bool = False,
+    ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch heads query key"] | None]:
+        """Attention of every head, concatenated and multiplied by W^O."""
+        weights = None
+        # torch's kernels draw their own dropout: with it, both ways take the formula and agree to the bit.
+        if need_weights or (self.training and self.dropout.p > 0.0):
+            if causal:
+                later = causal_mask(query.size(2), query.device)
+                mask = later if mask is None else mask & later
+            context, weights = scaled_dot_product_attention(query, *past, mask, self.dropout)
+        else:
+            context = _fast_attention(query, past, mask, causal)
+        # [batch, heads, query, d_v] → [batch, query, heads * d_v]
+        output: Tensor = self.output(context.transpose(1, 2).flatten(2))
+        return output, weights if need_weights else None
+
+    def _part(self, index: int) -> tuple[Tensor, Tensor]:
+        # W^Q, or W^K over W^V, which cross-attention applies to different inputs
+        sizes = [self.sizes[0], self.sizes[1] + self.sizes[2]]
+        return torch.split(self.weight, sizes)[index], torch.split(self.bias, sizes)[index]
+
+    def _split(self, x: Tensor) -> Tensor:
+        # [batch, length, heads * width] → [batch, heads, length, width]
+        return x.view(x.size(0), x.size(1), self.heads, -1).transpose(1, 2)
+
+
+def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor:
+    if causal and mask is not None:
+        mask, causal = mask & causal_mask(query.size(2), query.device), False
+    return F.scaled_dot_product_attention(query, *past, attn_mask=mask, is_causal=causal)
+
+
+class Score(nn.Module):
+    """How well the decoder's hidden state h and each of the encoder's hs go together.
+
+    A subclass defines `forward(h, keys)`, and `keys(hs)` where a part of the work depends on hs alone:
+    a decoder does that part once for all its steps.
+    """
+
+    def keys(self, hs: Float[Tensor, "batch source d_model"]) -> Float[Tensor, "batch source d_keys"]:
+        """What `forward` wants of hs."""
+        return hs
+
+    def forward(
+        self, h: Float[Tensor, "batch target d_model"], keys: Float[Tensor, "batch source d_keys"]
+    ) -> Float[Tensor, "batch target source"]:
+        """A number for every pair."""
+        raise NotImplementedError
+
+
+class DotProduct(Score):
+    """h · hs, the lecture's score (Luong et al. 2015, `dot`)."""
+
+    def forward(
+        self, h: Float[Tensor, "batch target d_model"], keys: Float[Tensor, "batch source d_model"]
+    ) -> Float[Tensor, "batch target source"]:
+        """No weights: both sides live in one space."""
+        return h @ keys.transpose(1, 2)
+
+
+class General(Score):
+    """h^T W hs (Luong et al. 2015, `general`)."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.map = Linear(d_model, d_model, bias=False)
+
+    def forward(
+        self, h: Float[Tensor, "batch target d_model"], keys: Float[Tensor, "batch source d_model"]
+    ) -> Float[Tensor, "batch target source"]:
+        """W is applied to h, of which a step has one."""
+        scores: Tensor = self.map(h) @ keys.transpose(1, 2)
+        return scores
+
+
+class Additive(Score):
+    """v · tanh(W h + U hs) (Bahdanau et al. 2015, appendix A.1.2)."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.query = Linear(d_model, d_model, bias=False)
+        self.key = Linear(d_model, d_model, bias=False)
+        self.sum = Linear(d_model, 1, bias=False)
+
+    def keys(self, hs: Float[Tensor, "batch source d_model"]) -> Float[Tensor, "batch source d_model"]:
+        """U hs."""
+        keys: Tensor = self.key(hs)
+        return keys
+
+    def forward(
+        self, h: Float[Tensor, "batch target d_model"], keys: Float[Tensor, "batch source d_model"]
+    ) -> Float[Tensor, "batch target source"]:
+        """Holds batch * target * source * d_model numbers."""
+        # [batch, target, 1, d_model] + [batch, 1, source, d_model] → [batch, target, source]
+        scores: Tensor = self.sum(torch.tanh(self.query(h).unsqueeze(2) + keys.unsqueeze(1))).squeeze(-1)
+        return scores
+
+
+class AttentionWeight(nn.Module):
+    """The lecture's Weight layer: a score for each of hs, and softmax, gives the weights a."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.score = score
+
+    def forward(
+        self,
+        hs: Float[Tensor, "batch source d_model"],
+        h: Float[Tensor, "batch *target d_model"],
+        mask: Bool[Tensor, "batch source"] | None = None,
+        keys: Float[Tensor, "batch source d_keys"] | None = None,
+    ) -> Float[Tensor, "batch *target source"]:
+        """a for one h `[batch, d_model]`, or for every target position at once.
+
+        The mask is True on real source tokens; `keys` is `score.keys(hs)` where that is known already.
+        """
+        queries = h.unsqueeze(1) if h.dim() == 2 else h
+        scores: Tensor = self.score(queries, self.score.keys(hs) if keys is None else keys)
+        a = masked_softmax(scores, None if mask is None else mask.unsqueeze(1))
+        return a.squeeze(1) if h.dim() == 2 else a
+
+
+class WeightSum(nn.Module):
+    """The lecture's Weight Sum layer: the context vector c, the sum of hs weighted by a."""
+
+    def forward(
+        self, a: Float[Tensor, "batch *target source"], hs: Float[Tensor, "batch source d_model"]
+    ) -> Float[Tensor, "batch *target d_model"]:
+        """c for one a, or for every target position at once."""
+        return (a.unsqueeze(1) @ hs).squeeze(1) if a.dim() == 2 else a @ hs
+
+
+class Attention(nn.Module):
+    """The lecture's Attention layer: AttentionWeight, then WeightSum."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.attention_weight = AttentionWeight(score)
+        self.weight_sum = WeightSum()
+
+    def forward(
+        self,
+        hs: Float[Tensor, "batch source d_model"],
+        h: Float[Tensor, "batch *target d_model"],
+        mask: Bool[Tensor, "batch source"] | None = None,
+        keys: Float[Tensor, "batch source d_keys"] | None = None,
+    ) -> tuple[Float[Tensor, "batch *target d_model"], Float[Tensor, "batch *target source"]]:
+        """The context vector c and the weights a."""
+        a: Tensor = self.attention_weight(hs, h, mask, keys)
+        return self.weight_sum(a, hs), a

@@ -1,0 +1,13 @@
+"""Linear maps as the Transformer's authors initialise them: Xavier uniform weights, zero biases."""
+
+from torch import nn
+
+
+class Linear(nn.Linear):
+    """y = xW^T + b with W ~ U(-a, a), a = sqrt(6 / (in + out)) (Glorot & Bengio 2010), and b = 0."""
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew."""
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)

@@ -1,0 +1,62 @@
+"""Positional encoding (Section 3.5) as an object, called as `positions(x, start)`: x plus where its tokens stand."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def sinusoids(length: int, d_model: int, start: int = 0) -> Float[Tensor, "length d_model"]:
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos of the same: interleaved, as in the paper.
+
+    Computed in float64, since a float32 angle of 10,000 is off by a thousandth.
+    """
+    position = torch.arange(start, start + length, dtype=torch.float64)
+    exponent = torch.arange(0, d_model, 2, dtype=torch.float64) / d_model
+    angle = position.unsqueeze(1) / 10_000.0**exponent
+    # [length, d_model / 2, (sin, cos)] → [length, d_model]; an odd d_model ends with a sine
+    pairs = torch.stack((angle.sin(), angle.cos()), dim=-1)
+    return pairs.flatten(1)[:, :d_model].float()
+
+
+class SinusoidalPositions(nn.Module):
+    """Fixed sinusoids of any length; the table grows to the longest sequence seen and is not saved."""
+
+    table: Tensor
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.register_buffer("table", sinusoids(256, d_model), persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch positions d_model"], start: int = 0
+    ) -> Float[Tensor, "batch positions d_model"]:
+        """x + PE[start:]."""
+        end = start + x.size(1)
+        if end > len(self.table):
+            self.table = sinusoids(2 * end, x.size(-1)).to(self.table)
+        return x + self.table[start:end]
+
+
+class LearnedPositions(nn.Embedding):
+    """A learned vector for each of the first `max_positions` positions; all later ones share the last."""
+
+    def reset_parameters(self) -> None:
+        """Like the token embeddings."""
+        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+
+    def forward(
+        self, input: Float[Tensor, "batch positions d_model"], start: int = 0
+    ) -> Float[Tensor, "batch positions d_model"]:
+        """x + P[min(position, max_positions - 1)]."""
+        position = torch.arange(start, start + input.size(1), device=input.device)
+        return input + super().forward(position.clamp(max=self.num_embeddings - 1))
+
+
+class NoPositions(nn.Module):
+    """A model that does not know the order of its input: what remains is a bag of tokens (and the causal mask)."""
+
+    def forward(
+        self, x: Float[Tensor, "batch positions d_model"], start: int = 0
+    ) -> Float[Tensor, "batch positions d_model"]:
+        """x."""
+        return x

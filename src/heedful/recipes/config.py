@@ -1,0 +1,104 @@
+"""A recipe: everything that can be said about a model and its training, in one object. Imports no torch."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from heedful.data.config import DataConfig
+from heedful.decoding.config import SearchConfig
+from heedful.errors import HeedfulError
+from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
+from heedful.training.config import TrainingConfig
+
+SECTIONS = ("model", "data", "training", "decoding")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named configuration. Field names are unique across the sections, so flags and YAML are flat."""
+
+    name: str
+    summary: str
+    model: ModelConfig
+    data: DataConfig
+    training: TrainingConfig
+    decoding: SearchConfig = field(default_factory=SearchConfig)
+
+    def fields(self) -> Iterator[tuple[str, "Field[Any]"]]:
+        """Every field that can be overridden, with the section it stands in."""
+        for section in SECTIONS:
+            for each in fields(getattr(self, section)):
+                if each.name != "architecture":
+                    yield section, each
+
+    def values(self) -> dict[str, Any]:
+        """Flat: every field's value by its name."""
+        return {each.name: getattr(getattr(self, section), each.name) for section, each in self.fields()}
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """As it stands in config.json."""
+        return {section: asdict(getattr(self, section)) for section in SECTIONS}
+
+    def override(self, values: Mapping[str, Any]) -> "Recipe":
+        """With these fields changed; values may be text, as flags are.
+
+        Raises `HeedfulError` for an unknown field, naming the nearest, and for a value that does not fit.
+        """
+        sections = {each.name: section for section, each in self.fields()}
+        changed: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name not in sections:
+                raise HeedfulError(self._unknown(name))
+            changed.setdefault(sections[name], {})[name] = value
+        configs = {section: _changed(getattr(self, section), new) for section, new in changed.items()}
+        recipe = replace(self, **configs)
+        if recipe.training.weight_decay and recipe.training.optimizer == "adam":
+            raise HeedfulError(
+                "weight_decay needs optimizer adamw: pass --optimizer adamw, or leave --weight-decay out"
+            )
+        return recipe
+
+    def _unknown(self, name: str) -> str:
+        flag = name.replace("_", "-")
+        listing = f"`heedful recipes {self.name}` lists its fields"
+        if any(name == each.name for kind in (TransformerConfig, RecurrentConfig) for each in fields(kind)):
+            return f"recipe {self.name} is a {self.model.architecture} and has no field {flag}; {listing}"
+        near = difflib.get_close_matches(name, [each.name for _, each in self.fields()], 1, 0.0)[0]
+        return f"unknown field {flag}; the nearest is {near.replace('_', '-')}; {listing}"
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of a YAML file, kebab-case or snake_case. Raises `HeedfulError` where it is no flat mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HeedfulError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HeedfulError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content or {}, dict):
+        raise HeedfulError(f"{path} must hold `field: value` lines")
+    return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
+
+
+def _changed(config: Any, values: Mapping[str, Any]) -> Any:
+    """A configuration with new values, checked. Text "none" unsets a field that may be unset."""
+    kind = type(config)
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    current = asdict(config) | values
+    try:
+        return adapter.validate_python(current)
+    except ValidationError as error:
+        optional = {item["loc"][0] for item in error.errors() if current[str(item["loc"][0])] == "none"}
+        try:
+            return adapter.validate_python(current | {str(name): None for name in optional})
+        except ValidationError:
+            item = error.errors()[0]
+            name = str(item["loc"][0])
+            raise HeedfulError(
+                f"{name.replace('_', '-')} cannot be {current[name]!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+            ) from error

@@ -1,0 +1,113 @@
+"""What one training is asked to do, by Python, YAML or flags alike. Imports no torch: a wrong flag is told at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from heedful.data.corpus import Corpus
+from heedful.errors import HeedfulError
+from heedful.recipes.config import Recipe, read_yaml
+from heedful.recipes.named import DEFAULT, recipe
+
+Paths = str | Path | Sequence[str | Path]
+
+_TOKENIZER_FIELDS = ("tokenizer", "vocab_size", "vocabulary", "character_coverage", "split_digits")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: what on, from where, into which directory."""
+
+    recipe: Recipe
+    train: Sequence[Corpus]
+    weights: Sequence[float]
+    valid: Corpus
+    output: Path
+    init_from: Path | None = None
+
+
+def make_job(config: str | Path | None, arguments: Mapping[str, Any]) -> Job:
+    """A job from a YAML file's fields, overridden by `arguments`; None stands for not given.
+
+    Both know recipe, train, train_weights, valid, output, source_lang, target_lang, init_from and every field of
+    the recipe. Raises `HeedfulError` for what is unknown, missing or of the wrong form.
+    """
+    values = read_yaml(Path(config)) if config else {}
+    values |= {name: value for name, value in arguments.items() if value is not None}
+    named = {
+        name: values.pop(name, None)
+        for name in ("recipe", "train", "train_weights", "valid", "output", "source_lang", "target_lang", "init_from")
+    }
+    for name in ("train", "valid", "output"):
+        if not named[name]:
+            raise HeedfulError(f"--{name} is missing; `heedful train --help` shows what to pass")
+    languages = named["source_lang"], named["target_lang"]
+    corpora = [Corpus.of(_paths(group), *languages) for group in _groups(named["train"])]
+    init_from = Path(named["init_from"]) if named["init_from"] else None
+    chosen = recipe(named["recipe"] or DEFAULT) if not init_from else _recipe_of(init_from, named["recipe"])
+    return Job(
+        _unchanged(chosen, chosen.override(values)) if init_from else chosen.override(values),
+        corpora,
+        _weights(named["train_weights"], len(corpora)),
+        Corpus.of(_paths(named["valid"]), *languages),
+        Path(named["output"]),
+        init_from,
+    )
+
+
+def _paths(group: Paths) -> tuple[Path, ...]:
+    return (Path(group),) if isinstance(group, str | Path) else tuple(Path(path) for path in group)
+
+
+def _groups(train: Any) -> list[Paths]:
+    """One corpus, or several: a path, the two paths of a pair of files, or a sequence of either."""
+    if isinstance(train, str | Path):
+        return [train]
+    if isinstance(train, tuple) and all(isinstance(path, str | Path) for path in train):
+        return [train]
+    if isinstance(train, list) and len(train) == 2 and all(isinstance(path, str) for path in train):
+        return [train]  # YAML knows no tuples
+    return list(train)
+
+
+def _weights(weights: Any, corpora: int) -> tuple[float, ...]:
+    if weights is None:
+        return (1.0,) * corpora
+    values = tuple(float(weight) for weight in weights)
+    if len(values) != corpora or min(values) < 0 or not max(values):
+        raise HeedfulError(
+            f"--train-weights has {len(values)} values for {corpora} --train corpora; give one each, above 0"
+        )
+    return values
+
+
+def _recipe_of(model: Path, name: str | None) -> Recipe:
+    """The recipe a model was made with, its architecture and tokens as they are; another recipe's training if named."""
+    from heedful.checkpoint import load_config
+
+    config = load_config(model)
+    own = recipe(name or config["recipe"])
+    made = replace(own, model=_rebuilt(config["model"]))
+    return made.override({field: config["data"][field] for field in _TOKENIZER_FIELDS})
+
+
+def _rebuilt(model: Mapping[str, Any]) -> Any:
+    from pydantic import TypeAdapter
+
+    from heedful.model.config import ModelConfig
+
+    return TypeAdapter(ModelConfig).validate_python(model)
+
+
+def _unchanged(start: Recipe, asked: Recipe) -> Recipe:
+    """Raises `HeedfulError` where flags would change what the weights of --init-from are the weights of."""
+    dropouts = {"dropout", "attention_dropout"}
+    before, now = start.values(), asked.values()
+    fixed = {field.name for section, field in start.fields() if section == "model"} - dropouts | {*_TOKENIZER_FIELDS}
+    if different := sorted(name for name in fixed if before[name] != now[name]):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in different)
+        raise HeedfulError(
+            f"{names} cannot change with --init-from: the weights and the vocabulary are kept; leave them out"
+        )
+    return asked

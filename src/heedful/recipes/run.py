@@ -1,0 +1,184 @@
+"""From two text files to a trained model directory: recipe → tokens → model → trainer."""
+
+import math
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from heedful import checkpoint
+from heedful.data.batches import TrainingData
+from heedful.data.tokenizer import Tokenizer, Tokenizers
+from heedful.decoding.translator import Translator
+from heedful.errors import HeedfulError
+from heedful.evaluation.bleu import bleu
+from heedful.evaluation.likelihood import perplexity, perplexity_per_word
+from heedful.model.build import build_model
+from heedful.model.config import ModelConfig
+from heedful.recipes.config import SECTIONS
+from heedful.recipes.job import Job
+from heedful.training import distributed
+from heedful.training.trainer import Model, Outcome, Trainer, Validation
+
+_LIMITS = ("max_steps", "max_epochs", "max_minutes")
+
+
+def run(job: Job) -> Outcome:
+    """Trains, or goes on where the same command stopped before.
+
+    Raises `HeedfulError` for bad input, and where the directory holds a different run.
+    """
+    training = job.recipe.training
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    device = distributed.choose_device(training.device)
+    created = not job.output.exists()
+    with distributed.process_group(device):
+        try:
+            if distributed.rank() == 0:
+                job = _prepare(job)
+            distributed.wait()
+        except BaseException:
+            if created:
+                shutil.rmtree(job.output, ignore_errors=True)
+            raise
+        return _train(job, device)
+
+
+def _train(job: Job, device: torch.device) -> Outcome:
+    config = checkpoint.load_config(job.output)
+    tokenizers = Tokenizers.load(job.output)
+    recipe = job.recipe
+    data = TrainingData.prepare(
+        job.train, job.weights, tokenizers, recipe.data, recipe.training.seed, job.output / "data"
+    )
+    torch.manual_seed(recipe.training.seed)
+    model_config: ModelConfig = TypeAdapter(ModelConfig).validate_python(config["model"])
+    model = build_model(model_config, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
+    if job.init_from:
+        start = checkpoint.load_model(job.init_from).model
+        checkpoint.load_weights(model, checkpoint.model_tensors(start))
+    # the cosine keeps the length it was started with
+    decay = config["training"]["decay_steps"] or config["training"]["max_steps"]
+    training = replace(recipe.training, decay_steps=decay)
+    validate = _validation(job, tokenizers)
+    trainer = Trainer(model.to(device), data, training, model_config.d_model, validate, job.output)
+    if reason := trainer.finished():
+        return Outcome(f"this run is finished: {reason}", trainer.position)
+    return trainer.run()
+
+
+def _prepare(job: Job) -> Job:
+    """Everything that stands in the directory before the first update. On rank 0 alone."""
+    recipe = job.recipe
+    if recipe.training.schedule == "cosine" and not (recipe.training.decay_steps or recipe.training.max_steps):
+        raise HeedfulError("the cosine schedule needs an end: pass --decay-steps or --max-steps")
+    if job.init_from and job.init_from.resolve() == job.output.resolve():
+        raise HeedfulError(f"--init-from and --output are both {job.output}; name a new output directory")
+    record = _record(job)
+    if (job.output / checkpoint.CONFIG).exists():
+        _same_run(job.output, checkpoint.load_config(job.output), record)
+        checkpoint.clear_partial(job.output)
+        return job
+    if job.output.exists() and any(job.output.iterdir()):
+        raise HeedfulError(f"{job.output} is not empty and holds no run of heedful; name a new or empty directory")
+    tokenizers = Tokenizers.load(job.init_from) if job.init_from else _learn_tokenizers(job)
+    job.output.mkdir(parents=True, exist_ok=True)
+    tokenizers.save(job.output)
+    TrainingData.prepare(job.train, job.weights, tokenizers, recipe.data, recipe.training.seed, job.output / "data")
+    checkpoint.write_file(job.output / checkpoint.CONFIG, checkpoint.to_json(record))
+    return job
+
+
+def _learn_tokenizers(job: Job) -> Tokenizers:
+    config = job.recipe.data
+    sides = range(2)
+    if config.vocabulary == "joint":
+        joint = Tokenizer.train((pair[side] for side in sides for c in job.train for pair in c.pairs()), config)
+        return Tokenizers(joint, joint)
+    source, target = (Tokenizer.train((pair[side] for c in job.train for pair in c.pairs()), config) for side in sides)
+    return Tokenizers(source, target)
+
+
+def _record(job: Job) -> dict[str, Any]:
+    """config.json: the recipe in full, and what it was trained on."""
+    recipe, first = job.recipe, job.train[0]
+    if not any(source.strip() and target.strip() for source, target in job.valid.pairs()):
+        raise HeedfulError(f"{job.valid.paths[0]}: the validation set has no sentence pair; give one with --valid")
+    return {
+        "recipe": recipe.name,
+        "languages": [first.source_lang, first.target_lang],
+        **recipe.sections(),
+        "corpora": {
+            "train": [
+                {"paths": [str(path) for path in corpus.paths], "sha256": corpus.digest(), "weight": weight}
+                for corpus, weight in zip(job.train, job.weights, strict=True)
+            ],
+            "valid": {"paths": [str(path) for path in job.valid.paths], "sha256": job.valid.digest()},
+        },
+        "init_from": job.init_from
+        and {
+            "path": str(job.init_from),
+            "sha256": checkpoint.best(job.init_from).files["model.safetensors"],
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("heedful", "torch", "sentencepiece", "sacrebleu")},
+        },
+    }
+
+
+def _same_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raises `HeedfulError` naming the fields in which a directory's run differs from the one asked for."""
+    before, now = _identity(old), _identity(new)
+    different = [
+        f"{name.replace('_', '-')} {before.get(name)} → {now.get(name)}"
+        for name in before.keys() | now.keys()
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise HeedfulError(
+            f"{directory} holds a different run ({'; '.join(sorted(different))}); "
+            "repeat its settings to go on with it, or name another output directory"
+        )
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change between two starts of one run: all but the limits, the paths and the versions."""
+    flat = {name: value for section in SECTIONS for name, value in config[section].items() if name not in _LIMITS}
+    corpora = config["corpora"]
+    return flat | {
+        "training data": [(corpus["sha256"][:12], corpus["weight"]) for corpus in corpora["train"]],
+        "validation data": corpora["valid"]["sha256"][:12],
+        "languages": list(config["languages"]),
+        "init-from weights": (config["init_from"] or {}).get("sha256"),
+    }
+
+
+def _validation(job: Job, tokenizers: Tokenizers) -> Callable[[Model], Validation]:
+    """Perplexity, and BLEU from real decoding."""
+    pairs = [pair for pair in job.valid.pairs() if pair[0].strip() and pair[1].strip()]
+    search = replace(job.recipe.decoding, beam_size=job.recipe.training.validate_beam_size)
+
+    def validate(model: Model) -> Validation:
+        translator = Translator([model], tokenizers, search)
+        hypotheses = [translation.text for translation in translator.translate([source for source, _ in pairs])]
+        references = [target for _, target in pairs]
+        scores = translator.score_pairs(pairs)
+        score = bleu(hypotheses, references, job.valid.target_lang)
+        log_prob = math.fsum(scores.log_probs)
+        return Validation(
+            perplexity(log_prob, sum(scores.tokens)),
+            perplexity_per_word(log_prob, references),
+            score.value,
+            score.signature,
+            hypotheses,
+        )
+
+    return validate

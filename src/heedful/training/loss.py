@@ -1,0 +1,90 @@
+"""Cross-entropy with label smoothing (Section 5.4): the formula, and the same fused with the projection.
+
+The fused form never holds all the logits: it walks over the positions in chunks and leaves each chunk's
+gradient where its logits were. Knows no padding: it is given real positions only.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CHUNK_ELEMENTS = 1_000_000
+"""Logits held at a time, 4 MB: they stay in the cache."""
+
+
+def label_smoothed_cross_entropy(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Sums over positions of the smoothed loss and of the plain negative log-likelihood, in nats.
+
+    The target distribution is 1 - ε on the right class plus ε / V on every one (Szegedy et al. 2016, Section 7).
+    Shapes: logits `[positions, vocab]`, target `[positions]`, both results scalars.
+    """
+    log_probs = logits.float().log_softmax(-1)
+    likelihood = -log_probs.gather(-1, target[:, None]).sum()
+    uniform = -log_probs.mean(-1).sum()
+    return (1 - epsilon) * likelihood + epsilon * uniform, likelihood
+
+
+def projected_cross_entropy(
+    hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """`label_smoothed_cross_entropy(hidden @ projection.T, target, epsilon)` in chunks, gradient included.
+
+    Shapes: hidden `[positions, d_model]`, projection `[vocab, d_model]`, target `[positions]`.
+    """
+    smoothed, likelihood = _ProjectedCrossEntropy.apply(hidden, projection, target, epsilon)
+    return smoothed, likelihood
+
+
+class _ProjectedCrossEntropy(torch.autograd.Function):
+    """Gradients are computed on the way forward, while the logits are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        vocab = projection.shape[0]
+        training = any(ctx.needs_input_grad[:2])
+        dtype = (
+            torch.get_autocast_dtype(hidden.device.type)
+            if torch.is_autocast_enabled(hidden.device.type)
+            else hidden.dtype
+        )
+        states, weights = hidden.to(dtype), projection.to(dtype)
+        hidden_grad = torch.empty_like(states) if training else None
+        projection_grad = torch.zeros_like(projection) if training else None
+        smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
+        size = max(1, _CHUNK_ELEMENTS // vocab)
+        for start in range(0, len(target), size):
+            part = slice(start, start + size)
+            right = target[part, None]
+            logits = (states[part] @ weights.T).float()
+            right_logits, mean_logits = logits.gather(-1, right).squeeze(-1), logits.mean(-1)
+            highest = logits.max(-1, keepdim=True).values
+            probabilities = logits.sub_(highest).exp_()
+            total = probabilities.sum(-1, keepdim=True)
+            log_total = (total.log() + highest).squeeze(-1)
+            likelihood = likelihood + (log_total - right_logits).sum()
+            smoothed = smoothed + (log_total - (1 - epsilon) * right_logits - epsilon * mean_logits).sum()
+            if hidden_grad is not None and projection_grad is not None:
+                # ∂loss/∂logits = softmax - target distribution
+                grad = probabilities.div_(total).sub_(epsilon / vocab)
+                grad.scatter_add_(-1, right, grad.new_full(right.shape, epsilon - 1))
+                grad = grad.to(dtype)
+                torch.mm(grad, weights, out=hidden_grad[part])
+                _add_product(projection_grad, grad.T, states[part])
+        if training:
+            ctx.save_for_backward(hidden_grad, projection_grad)
+        ctx.mark_non_differentiable(likelihood)
+        return smoothed, likelihood
+
+    @staticmethod
+    def backward(ctx: Any, grad_smoothed: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        hidden_grad, projection_grad = ctx.saved_tensors
+        return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, whatever the precision of the factors."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)

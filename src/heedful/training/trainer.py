@@ -1,0 +1,372 @@
+"""The training loop, the same for every model, on one process or many (Section 5).
+
+An update is a function of weights, optimiser state, seed and step alone: the data order follows from
+(seed, epoch) and the dropout from (seed, step, rank). So an interrupted run goes on to the same weights.
+Knows no decoding: it is given a `validate`.
+"""
+
+import hashlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from heedful import checkpoint
+from heedful.checkpoint import Checkpoint
+from heedful.data.batches import Batch
+from heedful.errors import HeedfulError
+from heedful.model.seq2seq import Seq2Seq
+from heedful.progress import Meter, progress
+from heedful.training import distributed
+from heedful.training.config import TrainingConfig
+from heedful.training.loss import projected_cross_entropy
+from heedful.training.optimizer import (
+    MovingAverage,
+    learning_rate,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
+from heedful.training.record import Recorder, Window, say_validation, training_note
+
+Model = Seq2Seq[Any, Any]
+
+
+class Batches(Protocol):
+    """Training data: the batches of an epoch, a pure function of (seed, epoch)."""
+
+    def batches(self, epoch: int) -> Sequence[np.ndarray]:
+        """The pairs of every batch, in order."""
+        ...
+
+    def collate(self, indices: np.ndarray, epoch: int) -> Batch:
+        """These pairs as tensors."""
+        ...
+
+    def describe(self, indices: np.ndarray) -> str:
+        """Where these pairs come from: file and lines."""
+        ...
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores on the validation set; perplexities are of the unsmoothed model."""
+
+    perplexity: float
+    perplexity_per_word: float
+    bleu: float
+    bleu_signature: str
+    hypotheses: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run is: what a checkpoint holds beside tensors."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch that are done."""
+    seconds: float = 0.0
+    best_bleu: float | None = None
+    stale: int = 0
+    """Validations since the best."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why training ended; `signal` is set where it was told to."""
+
+    reason: str
+    position: Position
+    signal: int | None = None
+
+
+class Objective(nn.Module):
+    """Sums over a batch's real target tokens: the smoothed loss and the negative log-likelihood."""
+
+    def __init__(self, model: Model, label_smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Two scalars, in nats."""
+        hidden = self.model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
+        real = batch.target_mask
+        return projected_cross_entropy(
+            hidden[real], self.model.projection, batch.target_output[real], self.label_smoothing
+        )
+
+
+class Trainer:
+    """Trains `model`, which is on its device already, in a model directory that has its configuration."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Batches,
+        config: TrainingConfig,
+        d_model: int,
+        validate: Callable[[Model], Validation],
+        directory: Path,
+    ) -> None:
+        self.model, self.data, self.config, self.d_model = model, data, config, d_model
+        self.validate, self.directory = validate, directory
+        self.optimizer = make_optimizer(model, config)
+        self.average: MovingAverage | None = None
+        self.position = Position()
+        self._signal: int | None = None
+        self._saved: int | None = None
+        self._resume()
+        if config.ema_decay and self.average is None:
+            self.average = MovingAverage(checkpoint.model_tensors(model), config.ema_decay)
+        objective = Objective(model, config.label_smoothing)
+        self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
+
+    def finished(self) -> str | None:
+        """The limit that is reached, in words."""
+        config, position = self.config, self.position
+        limits = (
+            (config.max_steps, position.step, "steps"),
+            (config.max_epochs, position.epoch, "epochs"),
+            (config.max_minutes, position.seconds / 60, "minutes"),
+            (config.patience, position.stale, "validations without a better BLEU"),
+        )
+        return next((f"{limit:g} {name}" for limit, done, name in limits if limit and done >= limit), None)
+
+    def run(self) -> Outcome:
+        """Trains until a limit or a signal, and saves. Raises `HeedfulError` on a non-finite loss or gradient."""
+        with self._signals(), progress("training", total=1.0) as meter:
+            recorder = Recorder(self.directory, self.position.step) if distributed.rank() == 0 else None
+            try:
+                reason = self._epochs(meter, recorder)
+            finally:
+                if recorder:
+                    recorder.close()
+        return Outcome(reason, self.position, self._signal)
+
+    def _epochs(self, meter: Meter, recorder: Recorder | None) -> str:
+        window = Window()
+        while not (reason := self._stop()):
+            epoch, size = self.position.epoch, self.config.accumulate
+            batches = self.data.batches(epoch)
+            while self.position.batch < len(batches) and not (reason := self._stop()):
+                started = time.monotonic()
+                group = batches[self.position.batch : self.position.batch + size]
+                window.add(*self._update(group))
+                self._advance(batch=self.position.batch + len(group), step=self.position.step + 1, started=started)
+                if self.position.step % self.config.log_every == 0 and recorder:
+                    values = window.summary() | {"epoch": epoch, "minutes": self.position.seconds / 60}
+                    recorder.write(self.position.step, values)
+                    meter.update(self._share(len(batches)), training_note(values | {"step": self.position.step}))
+                if self.position.step % self.config.log_every == 0:
+                    window = Window()
+                if self.position.step % self.config.validate_every == 0:
+                    self._validate_and_save(meter, recorder)
+                    window.restart()
+            if self.position.batch >= len(batches):
+                self.position = replace(self.position, epoch=epoch + 1, batch=0)
+        if self._signal is None and self._saved != self.position.step:
+            self._validate_and_save(meter, recorder)
+        elif self._saved != self.position.step:
+            self._save(None)
+        return reason
+
+    def _update(self, group: Sequence[np.ndarray]) -> tuple[float, float, int, float, float]:
+        """One update from the batches of `group`: the same whatever the number of processes."""
+        config, position = self.config, self.position
+        self.model.train()
+        torch.manual_seed(_mix(config.seed, position.step, distributed.rank()))
+        batches = [self.data.collate(indices, position.epoch) for indices in group]
+        tokens = sum(batch.target_tokens for batch in batches)
+        rate = learning_rate(config, position.step + 1, self.d_model)
+        sums = torch.zeros(2, device=self.model.device)
+        for number, batch in enumerate(batches):
+            with self._synchronised(number == len(batches) - 1), self._precision():
+                shard, share = _shard(batch)
+                smoothed, likelihood = self.objective(shard.to(self.model.device))
+                loss = smoothed * (share * distributed.world_size() / tokens)
+                if not math.isfinite(float(loss.detach())):
+                    raise self._diverged("loss", float(loss.detach()), group[number : number + 1])
+                loss.backward()
+            sums += torch.stack((smoothed.detach(), likelihood)) * share
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm or math.inf))
+        if not math.isfinite(norm):
+            raise self._diverged("gradient norm", norm, group)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(checkpoint.model_tensors(self.model), position.step)
+        smoothed_sum, likelihood_sum = distributed.total(sums).tolist()
+        return smoothed_sum, likelihood_sum, tokens, rate, norm
+
+    def _diverged(self, what: str, value: float, group: Sequence[np.ndarray]) -> HeedfulError:
+        position = self.position
+        where = "; ".join(self.data.describe(indices) for indices in group)
+        return HeedfulError(
+            f"{what} is {value} before update {position.step + 1}, epoch {position.epoch + 1}, "
+            f"batch {position.batch + 1} ({where}); the weights were not touched: "
+            f"lower --lr, raise --warmup-steps or set --clip-norm"
+        )
+
+    def _synchronised(self, last: bool) -> AbstractContextManager[Any]:
+        """Gradients meet on an update's last batch only."""
+        if isinstance(self.objective, DistributedDataParallel) and not last:
+            return self.objective.no_sync()
+        return nullcontext()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.precision == "bfloat16":
+            return torch.autocast(self.model.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _advance(self, batch: int, step: int, started: float) -> None:
+        seconds = self.position.seconds + time.monotonic() - started
+        self.position = replace(self.position, batch=batch, step=step, seconds=seconds)
+
+    def _stop(self) -> str | None:
+        """Why to stop now, if at all; every process answers the same."""
+        told = distributed.total(torch.tensor(float(self._signal or 0), device=self.model.device))
+        if told > 0:
+            self._signal = self._signal or signal.SIGTERM
+            return f"stopped by {signal.Signals(self._signal).name}"
+        seconds = distributed.from_first(self.position.seconds, self.model.device)
+        self.position = replace(self.position, seconds=seconds)
+        return self.finished()
+
+    def _share(self, batches: int) -> float:
+        """How much of the run is done, by the limit that comes first."""
+        config, position = self.config, self.position
+        shares = (
+            position.step / config.max_steps if config.max_steps else 0.0,
+            (position.epoch + position.batch / batches) / config.max_epochs if config.max_epochs else 0.0,
+            position.seconds / 60 / config.max_minutes if config.max_minutes else 0.0,
+        )
+        return min(1.0, max(shares))
+
+    def _validate_and_save(self, meter: Meter, recorder: Recorder | None) -> None:
+        started = time.monotonic()
+        bleu = 0.0
+        if recorder:
+            meter.update(self._share(1), "validating")
+            validation = self._validated()
+            bleu = validation.bleu
+        bleu = distributed.from_first(bleu, self.model.device)
+        best = self.position.best_bleu is None or bleu > self.position.best_bleu
+        self.position = replace(
+            self.position,
+            best_bleu=bleu if best else self.position.best_bleu,
+            stale=0 if best else self.position.stale + 1,
+            seconds=self.position.seconds + time.monotonic() - started,
+        )
+        if recorder:
+            scores = {f"valid_{name}": value for name, value in asdict(replace(validation, hypotheses=())).items()}
+            del scores["valid_hypotheses"]
+            recorder.write(self.position.step, scores)
+            say_validation(meter, self.position.step, scores, best)
+            self._save(validation)
+
+    def _validated(self) -> Validation:
+        """Scores of the weights that will be saved: their moving average where there is one."""
+        weights = checkpoint.model_tensors(self.model)
+        if self.average:
+            self.average.swap(weights)
+        self.model.eval()
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                return self.validate(self.model)
+        finally:
+            self.model.train()
+            if self.average:
+                self.average.swap(weights)
+
+    def _save(self, validation: Validation | None) -> None:
+        """Writes a checkpoint, validated or not, from which this run goes on; only rank 0 does."""
+        self._saved = self.position.step
+        if distributed.rank() != 0:
+            return
+        name = f"step-{self.position.step:08d}"
+        own = checkpoint.model_tensors(self.model)
+        training = optimizer_tensors(self.model, self.optimizer)
+        if self.average:
+            training |= {f"weights/{key}": tensor for key, tensor in own.items()}
+        if validation:
+            text = "".join(f"{line}\n" for line in validation.hypotheses)
+            checkpoint.write_file(self.directory / "hypotheses" / f"{name}.txt", text.encode())
+        saved = Checkpoint(
+            name,
+            self.position.step,
+            self.position.epoch,
+            bleu=validation.bleu if validation else None,
+            perplexity=validation.perplexity if validation else None,
+            progress=asdict(self.position),
+        )
+        checkpoint.save(self.directory, saved, self.average.weights if self.average else own, training)
+        checkpoint.prune(self.directory, self.config.keep_last, self.config.keep_best)
+
+    def _resume(self) -> None:
+        """Takes up the newest checkpoint of the directory, if it has one."""
+        if not (checkpoints := checkpoint.all_checkpoints(self.directory)):
+            return
+        newest = checkpoints[-1]
+        weights = checkpoint.load_tensors(self.directory, newest)
+        training = checkpoint.load_tensors(self.directory, newest, training=True)
+        if self.config.ema_decay:
+            self.average = MovingAverage(
+                {key: tensor.to(self.model.device) for key, tensor in weights.items()}, self.config.ema_decay
+            )
+            weights = {key.removeprefix("weights/"): t for key, t in training.items() if key.startswith("weights/")}
+        checkpoint.load_weights(self.model, weights)
+        load_optimizer_tensors(self.model, self.optimizer, training)
+        self.position = Position(**newest.progress)
+        self._saved = newest.step
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM asks to save and leave; the second one leaves at once."""
+        handled = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.getsignal(number) for number in handled]
+
+        def remember(number: int, _frame: object) -> None:
+            self._signal = number
+            for again in handled:
+                signal.signal(again, signal.SIG_DFL)
+
+        try:
+            for number in handled:
+                signal.signal(number, remember)
+        except ValueError:  # not the main thread: whoever called there handles signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in zip(handled, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _shard(batch: Batch) -> tuple[Batch, float]:
+    """This process's sentences and their share in the loss, 0 for a stand-in where there are too few."""
+    world, rank, size = distributed.world_size(), distributed.rank(), len(batch.lines)
+    if world == 1:
+        return batch, 1.0
+    rows = torch.arange(rank, size, world)
+    return (batch.rows(rows), 1.0) if len(rows) else (batch.rows(torch.tensor([0])), 0.0)
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
