@@ -89,8 +89,8 @@ def save(
 
 def all_checkpoints(directory: Path) -> list[Checkpoint]:
     """Those of a model directory, oldest first. Raises `HeedfulError` for a damaged one."""
-    paths = (directory / CHECKPOINTS).glob(f"[!.]*/{_INFO}")
-    return sorted((_read_info(path) for path in paths), key=lambda checkpoint: checkpoint.step)
+    paths = (directory / CHECKPOINTS).glob("[!.]*")
+    return sorted((_read_info(path / _INFO) for path in paths), key=lambda checkpoint: checkpoint.step)
 
 
 def by_quality(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -116,15 +116,14 @@ def prune(directory: Path, keep_last: int, keep_best: int) -> None:
         path = directory / CHECKPOINTS / checkpoint.name
         (path / _TRAINING).unlink(missing_ok=True)
         if checkpoint.name not in kept:
-            (path / _INFO).unlink()  # first, so that what is left of it is no checkpoint
-            shutil.rmtree(path)
+            aside = path.rename(path.with_name(f".{path.name}.partial"))  # at once no checkpoint any more
+            shutil.rmtree(aside)
 
 
 def clear_partial(directory: Path) -> None:
-    """Removes what an interrupted save left behind."""
-    for path in (directory / CHECKPOINTS).glob("*"):
-        if path.name.startswith(".") or not (path / _INFO).exists():
-            shutil.rmtree(path)
+    """Removes what an interrupted save or deletion left behind."""
+    for path in (directory / CHECKPOINTS).glob(".*.partial"):
+        shutil.rmtree(path)
 
 
 def load_tensors(directory: Path, checkpoint: Checkpoint, training: bool = False) -> dict[str, Tensor]:

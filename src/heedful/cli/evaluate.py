@@ -65,7 +65,9 @@ def compare(arguments: argparse.Namespace) -> int:
     from heedful.evaluation.compare import compare as compare_strings
     from heedful.evaluation.compare import render
 
-    comparison = compare_strings(sources, references, *systems, corpus.source_lang, corpus.target_lang)
+    a, b = systems
+    names = str(arguments.model_a), str(arguments.model_b)
+    comparison = compare_strings(sources, references, a, b, corpus.source_lang, corpus.target_lang, systems=names)
     print(json.dumps(asdict(comparison), ensure_ascii=False, indent=2) if arguments.json else render(comparison))
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from heedful.evaluation.bleu import (
     bleu,
@@ -60,7 +60,7 @@ class SentenceDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """System b against system a. Every difference is b - a."""
+    """System b against system a. Every difference is b - a. `dataclasses.asdict` makes it ready for JSON."""
 
     system_a: str
     system_b: str
@@ -82,20 +82,16 @@ class Comparison:
     a_wins: list[SentenceDifference]
     """Where b loses most, largest loss first."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
-        return dataclasses.asdict(self)
-
 
 def compare(
     sources: Sequence[str],
     references: Sequence[str],
     hypotheses_a: Sequence[str],
     hypotheses_b: Sequence[str],
-    *,
-    systems: tuple[str, str] = ("A", "B"),
     source_language: str | None = None,
     target_language: str | None = None,
+    *,
+    systems: tuple[str, str] = ("A", "B"),
     samples: int = 1000,
     seed: int = SEED,
     sentences_shown: int = 10,

@@ -40,6 +40,11 @@ def perplexity(log_probability: float, count: int) -> float:
         return math.inf
 
 
+def perplexity_per_word(log_probability: float, references: Iterable[str]) -> float:
+    """`perplexity` with the references' words for count."""
+    return perplexity(log_probability, count_words(references))
+
+
 def count_words(texts: Iterable[str]) -> int:
     """Words of all texts: what whitespace separates."""
     return sum(len(text.split()) for text in texts)

@@ -1,11 +1,9 @@
 """One evaluation: every score of a test set, and what it takes to get the same numbers again."""
 
-import dataclasses
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from heedful.evaluation.bleu import bleu, bleu_lowercased_tokenized, chrf, exact_match
 from heedful.evaluation.lengths import LengthScore, length_unit, score_by_length
@@ -37,7 +35,10 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores are 0 to 100, perplexities unsmoothed and None where nobody computed them."""
+    """Scores are 0 to 100, perplexities unsmoothed, and None where nobody computed them or they exceed a float.
+
+    `dataclasses.asdict` makes it ready for JSON, which has no number for infinity.
+    """
 
     sentences: int
     bleu: float
@@ -55,18 +56,8 @@ class Evaluation:
     bleu_by_length: list[LengthScore]
     provenance: Provenance | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it ready for JSON, provenance beside the scores; None for what JSON has no number for."""
-        record = dataclasses.asdict(self)
-        record |= record.pop("provenance") or {}
-        for name in ("perplexity", "perplexity_per_word"):
-            if record[name] is not None and not math.isfinite(record[name]):
-                record[name] = None
-        return record
-
 
 def evaluate_strings(
-    *,
     sources: Sequence[str],
     hypotheses: Sequence[str],
     references: Sequence[str],
@@ -93,8 +84,8 @@ def evaluate_strings(
         bleu_lowercased_tokenized=bleu_tokenized.value,
         bleu_lowercased_tokenized_signature=bleu_tokenized.signature,
         exact_match=exact_match(hypotheses, references),
-        perplexity=likelihood.perplexity if likelihood else None,
-        perplexity_per_word=likelihood.perplexity_per_word if likelihood else None,
+        perplexity=_finite(likelihood.perplexity) if likelihood else None,
+        perplexity_per_word=_finite(likelihood.perplexity_per_word) if likelihood else None,
         bleu_by_length=score_by_length(sources, hypotheses, references, plain, length_unit(source_language)),
         provenance=provenance,
     )
@@ -134,6 +125,10 @@ def _provenance_lines(provenance: Provenance) -> list[str]:
         ("versions", versions),
     ]
     return [f"{title:<9} {shown(text)}" for title, text in rows if text]
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _warn_of_tokens(references: Sequence[str]) -> None:

@@ -111,7 +111,7 @@ function shade(weight, top) {
 }
 
 function spoken(map, weight) {
-  return (map.exact ? "" : "≈ ") + weight.toFixed(weight > 0 && weight < 0.001 ? 6 : 3);
+  return (map.exact ? "" : "≈ ") + (weight > 0 && weight < 0.001 ? weight.toExponential(1) : weight.toFixed(3));
 }
 
 const GAP = 8;
@@ -137,7 +137,7 @@ class Heatmap {
   layout() {
     const { map, look } = this;
     const [top, bottom, left, right] = this.span;
-    this.context.font = `12px ${look.font}`;
+    this.context.font = `600 12.5px ${look.font}`;
     const width = (label) => Math.min(LABEL, this.context.measureText((label.space ? "▁" : "") + label.text).width);
     const widest = (labels) => Math.ceil(labels.reduce((most, label) => Math.max(most, width(label)), 10));
     const [rowWidth, columnWidth] = [widest(this.rowLabels), widest(this.columnLabels)];
@@ -188,7 +188,7 @@ class Heatmap {
     for (let row = top; row < bottom; row++) {
       for (let column = left; column < right; column++) {
         const weight = this.map.at(row, column);
-        if (weight < 0.005) continue;
+        if (weight < 0.05) continue;
         context.fillStyle = this.look.contrast(shade(weight, this.look.top));
         const [x, y] = this.corner(row, column);
         const text = weight >= 0.995 ? "1.0" : weight.toFixed(2).slice(1);
@@ -221,15 +221,18 @@ class Heatmap {
   /* Every label that has room, and always those of the marked row and column. */
   labels() {
     const [top, bottom, left, right] = this.span;
-    const every = Math.ceil(10 / this.pitch);
-    const near = (index, marked) => marked !== null && index !== marked && Math.abs(index - marked) * this.pitch < 12;
+    const skipped = (index, from, marked, least) => {
+      const every = Math.ceil(least / this.pitch);
+      const near = marked !== null && Math.abs(index - marked) * this.pitch < 16;
+      return index !== marked && ((index - from) % every > 0 || (every > 1 && near));
+    };
     for (let row = top; row < bottom; row++) {
-      if (row !== this.row && ((row - top) % every || (every > 1 && near(row, this.row)))) continue;
+      if (skipped(row, top, this.row, 10)) continue;
       const [, y] = this.corner(row, left);
       this.label(this.rowLabels[row], this.left - GAP, y + this.pitch / 2, "right", 0, row === this.row);
     }
     for (let column = left; column < right; column++) {
-      if (column !== this.column && ((column - left) % every || (every > 1 && near(column, this.column)))) continue;
+      if (skipped(column, left, this.column, this.slanted ? 13 : 10)) continue;
       const [x] = this.corner(top, column);
       const middle = x + this.pitch / 2;
       const angle = this.slanted ? -SLANT : 0;

@@ -14,9 +14,10 @@ _JOINERS = "\u200c\u200d"
 
 @dataclass(frozen=True)
 class Label:
-    """One token as it is drawn."""
+    """One token as it is drawn: `text` alone, `inline` within its sentence."""
 
     text: str
+    inline: str
     kind: str = "piece"
     """`piece`, `special` (such as </s>) or `byte` (one byte of a character, in hexadecimal)."""
     space: bool = False
@@ -26,16 +27,16 @@ class Label:
 def label(token: str) -> Label:
     """A token's label; its text is never invisible, except after a space."""
     if token in _SPECIAL:
-        return Label(token, "special")
+        return Label(token, token, "special")
     if byte := _BYTE.fullmatch(token):
-        return Label(byte[1], "byte")
+        return Label(byte[1], byte[1], "byte")
     text = token.removeprefix(_SPACE)
     shown = "".join(_visible(character) for character in text)
     if text and all(character in _JOINERS for character in text):
         shown = "".join(_code(character) for character in text)
-    if unicodedata.category(text[:1] or " ").startswith("M"):
-        shown = "◌" + shown  # a combining mark needs something to stand on
-    return Label(shown, space=text != token)
+    combining = unicodedata.category(text[:1] or " ").startswith("M")
+    alone = "◌" + shown if combining else shown  # a combining mark needs something to stand on
+    return Label(alone, shown, space=text != token)
 
 
 def direction(text: str) -> str:

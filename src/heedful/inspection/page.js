@@ -10,7 +10,7 @@ let look;
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name in node && !name.startsWith("aria")) node[name] = value;
+    if (name in node) node[name] = value;
     else node.setAttribute(name, value);
   }
   node.append(...children);
@@ -97,7 +97,10 @@ async function start() {
 Object.defineProperty(window, "heedful", {
   value: Object.freeze({
     version: record.version,
-    ready: start(),
+    ready: start().catch((error) => {
+      document.getElementById("page").textContent = `${WORDS[language].failed} (${error.message})`;
+      throw error;
+    }),
     weight: (panel, kind, layer, head, row, column) => panels[panel].map(kind, layer, head).at(row, column),
     map: (panel, kind, layer, head) => Float32Array.from(panels[panel].map(kind, layer, head).values),
     get state() {

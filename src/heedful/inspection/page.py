@@ -9,8 +9,10 @@ import hashlib
 import html
 import json
 import re
+import textwrap
 import zlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ def page(inspections: Sequence[Inspection], title: str | None = None) -> str:
     the two inlined files forbids every other script or style and all traffic.
     """
     exact = sum(layer.nbytes for one in inspections for kind in one.kinds() for layer in one.layers(kind)) <= EXACT_BYTES
-    title = title or inspections[0].source.strip()[:80]
+    title = title or textwrap.shorten(inspections[0].source, 120, placeholder=" …")
     record = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -64,7 +66,7 @@ def save_html(path: Path, inspections: Sequence[Inspection], title: str | None =
 def notebook_html(inspection: Inspection) -> str:
     """The page in a frame of its own, for `_repr_html_`: no request, no kernel, nothing shared with the notebook."""
     content = html.escape(page([inspection]))
-    height = 900 if inspection.kinds() else 420
+    height = 980 if inspection.kinds() else 480
     return (
         f'<iframe sandbox="allow-scripts" srcdoc="{content}" width="100%" height="{height}" '
         'style="border:0" title="heedful: attention"></iframe>'
@@ -90,8 +92,7 @@ def _record(inspection: Inspection, exact: bool) -> dict[str, Any]:
 
 
 def _tokens(tokens: Sequence[str]) -> list[dict[str, Any]]:
-    labels = [(token, label(token)) for token in tokens]
-    return [{"token": token, "text": one.text, "kind": one.kind, "space": one.space} for token, one in labels]
+    return [{"token": token, **asdict(label(token))} for token in tokens]
 
 
 def _block(layer: Weights, exact: bool) -> dict[str, Any]:

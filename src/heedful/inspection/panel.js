@@ -1,10 +1,9 @@
 /* One inspection: its text, all heads at a glance, one head large, pointer and keyboard. */
 
-function chip({ token, text, kind, space }) {
-  const piece = element("bdi", { textContent: text });
-  const mark = space ? [element("span", { className: "mark", textContent: "▁", "aria-hidden": "true" })] : [];
-  const classes = `chip ${kind}${space ? " space" : ""}`;
-  return element("span", { className: classes, title: token, dir: "auto" }, ...mark, piece);
+/* A token in the running text. Pieces of text stay in its flow, so that scripts join and numbers keep their order;
+   what is not text of the sentence is isolated from it. */
+function chip({ token, inline, kind }) {
+  return element(kind === "piece" ? "span" : "bdi", { className: `chip ${inline ? kind : "blank"}`, title: token, textContent: inline || "▁" });
 }
 
 class Panel {
@@ -60,15 +59,16 @@ class Panel {
     this.targetChips = inspection.tokens.map(chip);
     this.beginChip = chip(inspection.decoder_inputs[0]);
     this.beginChip.hidden = true;
-    const line = (name, direction, chips) => {
+    const line = (name, direction, tokens, chips) => {
       const text = element("dd", { dir: direction, className: "line" });
-      chips.forEach((one) => text.append(one.classList.contains("space") ? " " : "", one));
+      chips.forEach((one, index) => text.append(tokens[index].space ? " " : "", one));
       return [element("dt", { textContent: name }), text];
     };
     const lines = element("dl", { className: "reading" });
-    lines.append(...line(words.source, inspection.source_direction, this.sourceChips));
+    lines.append(...line(words.source, inspection.source_direction, inspection.source_tokens, this.sourceChips));
     const target = inspection.forced ? words.given : words.found;
-    lines.append(...line(target, inspection.text_direction, [this.beginChip, ...this.targetChips]));
+    lines.append(...line(target, inspection.text_direction, inspection.tokens, this.targetChips));
+    lines.lastChild.prepend(this.beginChip);
     if (this.kinds.length) {
       this.sourceChips.forEach((one, index) => this.listen(one, () => this.chipCell(true, index)));
       this.targetChips.forEach((one, index) => this.listen(one, () => this.chipCell(false, index)));
@@ -93,9 +93,9 @@ class Panel {
   }
 
   pin(cell) {
-    this.pinned = !this.pinned && cell !== null;
-    this.point(cell);
-    if (this.pinned) this.mark(cell.row, cell.column);
+    const again = this.pinned && cell?.row === this.row && cell?.column === this.column;
+    this.pinned = cell !== null && !again;
+    this.mark(cell?.row ?? null, cell?.column ?? null);
   }
 
   bottleneck() {
@@ -123,14 +123,15 @@ class Panel {
     this.explanation = element("p", { className: "explanation" });
     this.overview = element("section", { className: "overview" });
     const views = element("div", { className: "views" }, this.overview, this.large());
-    return [element("div", { className: "kinds", role: "group" }, ...this.kindButtons), this.explanation, views];
+    const kinds = element("div", { className: "kinds", role: "group", hidden: this.kinds.length === 1 }, ...this.kindButtons);
+    return [kinds, this.explanation, views];
   }
 
   large() {
     const { words } = this;
     this.title = element("h3");
     const zoom = (label, name, action) => {
-      const node = element("button", { type: "button", textContent: label, title: name, ariaLabel: name });
+      const node = element("button", { type: "button", textContent: label, title: name, "aria-label": name });
       node.addEventListener("click", action);
       return node;
     };
@@ -151,7 +152,7 @@ class Panel {
     this.live = element("p", { className: "unseen", role: "status" });
     this.summary = element("summary");
     this.table = element("table");
-    this.details = element("details", {}, this.summary, this.table);
+    this.details = element("details", {}, this.summary, element("div", {}, this.table));
     this.details.addEventListener("toggle", () => this.tabulate());
     const bar = element("div", { className: "bar" }, this.title, this.zooms);
     return element("section", { className: "large" }, bar, this.plot, this.live, this.details);
@@ -162,7 +163,7 @@ class Panel {
     if (!this.kinds.length) return;
     this.row = this.column = null;
     this.heatmap.row = this.heatmap.column = null;
-    this.kindButtons.forEach((node) => (node.ariaPressed = String(node.value === this.kind)));
+    this.kindButtons.forEach((node) => node.setAttribute("aria-pressed", node.value === this.kind));
     const layers = this.maps[this.kind];
     const { words } = this;
     const counts = [...new Set(layers.map((heads) => heads.length))].join("/");
@@ -177,7 +178,7 @@ class Panel {
 
   grid(layers) {
     const heads = Math.max(...layers.map((layer) => layer.length));
-    const grid = element("div", { className: "grid", role: "radiogroup", ariaLabel: this.words.overview });
+    const grid = element("div", { className: "grid", role: "radiogroup", "aria-label": this.words.overview });
     grid.style.setProperty("--heads", heads + 1);
     this.thumbnails = [];
     const label = (text) => element("span", { className: "axis", textContent: text, "aria-hidden": "true" });
@@ -188,7 +189,9 @@ class Panel {
       grid.append(this.thumbnail(index, "mean"));
     });
     if (layers.length > 1) {
-      grid.append(label(this.words.mean), ...Array.from({ length: heads }, () => label("")), this.thumbnail("mean", "mean"));
+      const all = label(this.words.meanAll);
+      all.className += " all";
+      grid.append(all, this.thumbnail("mean", "mean"));
     }
     grid.addEventListener("keydown", (event) => this.walk(event, heads));
     return grid;
@@ -198,8 +201,8 @@ class Panel {
     const map = this.map(this.kind, layer, head);
     const canvas = paint(map, [0, map.rows, 0, map.columns], [64, 64], look.colours, this.top(map));
     canvas.style.aspectRatio = String(Math.min(2, Math.max(0.5, map.columns / map.rows)));
-    const button = element("button", { type: "button", role: "radio", ariaLabel: this.name(layer, head) }, canvas);
-    button.title = button.ariaLabel;
+    const name = this.name(layer, head);
+    const button = element("button", { type: "button", role: "radio", title: name, "aria-label": name }, canvas);
     button.addEventListener("click", () => this.select(layer, head));
     this.thumbnails.push({ layer, head, button });
     return button;
@@ -236,14 +239,15 @@ class Panel {
     Object.assign(this, { layer, head });
     for (const one of this.overview.hidden ? [] : this.thumbnails) {
       const chosen = one.layer === layer && one.head === head;
-      one.button.ariaChecked = String(chosen);
+      one.button.setAttribute("aria-checked", chosen);
       one.button.tabIndex = chosen ? 0 : -1;
     }
     const map = this.map();
     const largest = `${this.words.largest} ${spoken(map, map.largest)}`;
     this.title.textContent = this.overview.hidden ? this.words.only : this.name(layer, head);
     this.title.append(" ", element("small", { textContent: largest }));
-    this.plot.ariaLabel = `${this.words.kinds[this.kind]}, ${this.title.textContent}. ${this.words.help}`;
+    const label = `${this.words.kinds[this.kind]}, ${this.title.textContent}. ${this.words.help}`;
+    this.plot.setAttribute("aria-label", label);
     this.draw();
     this.mark(this.row, this.column);
   }
@@ -264,7 +268,7 @@ class Panel {
     this.heatmap.mark(row, column);
     this.tint();
     this.pointOut();
-    if (this.details.open) this.tabulate();
+    this.tabulate();
     if (!told) this.tell();
   }
 
@@ -297,8 +301,12 @@ class Panel {
       one.style.backgroundColor = look.css(step);
       one.style.color = look.contrast(step);
     }
-    if (row !== null) queries[row].classList.add("marked");
-    if (column !== null) keys[column].classList.add("marked");
+    for (const one of [row === null ? null : queries[row], column === null ? null : keys[column]]) {
+      one?.classList.add("marked");
+      const line = one?.parentNode;
+      const outside = line && (one.offsetTop < line.scrollTop || one.offsetTop > line.scrollTop + line.clientHeight - 20);
+      if (outside) line.scrollTop = one.offsetTop - line.clientHeight / 2;
+    }
   }
 
   /* Who looks, at what, how much. */

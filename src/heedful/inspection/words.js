@@ -37,6 +37,7 @@ const WORDS = {
     vector: "one fixed-length vector",
     caveat: "Weights say where information was read, not why a word was chosen; attention is not a word alignment.",
     rounded: "This page holds its weights in 8 bits (error below 0.004), marked ≈. Save as .npz for the exact ones.",
+    failed: "This browser could not draw the page; a current Chrome, Edge, Firefox or Safari can.",
     other: "한국어",
   },
   ko: {
@@ -75,6 +76,7 @@ const WORDS = {
     vector: "고정 길이 벡터 하나",
     caveat: "가중치는 정보를 어디서 읽었는지 보여 줄 뿐, 왜 그 단어를 골랐는지는 말해 주지 않습니다. 어텐션은 단어 정렬이 아닙니다.",
     rounded: "이 페이지의 가중치는 8비트로 저장되어 ≈로 표시됩니다(오차 0.004 미만). 정확한 값은 .npz로 저장하세요.",
+    failed: "이 브라우저에서는 페이지를 그릴 수 없습니다. 최신 Chrome, Edge, Firefox, Safari에서 열어 주세요.",
     other: "English",
   },
 };

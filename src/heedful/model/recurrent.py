@@ -5,7 +5,6 @@ the projection.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,7 +29,7 @@ class Annotations:
     keys: Float[Tensor, "batch source d_keys"]
     mask: Bool[Tensor, "batch source"]
 
-    def select(self, sentences: Int[Tensor, " kept"]) -> Self:
+    def select(self, sentences: Int[Tensor, " kept"]) -> "Annotations":
         """Keeps these sentences."""
         return replace(
             self,
@@ -60,7 +59,7 @@ class RecurrentState:
     annotations: Annotations | None
     beam: int
 
-    def reorder(self, rows: Int[Tensor, " rows"]) -> Self:
+    def reorder(self, rows: Int[Tensor, " rows"]) -> "RecurrentState":
         """hs stay: a sequence continues one of the same sentence."""
         return replace(
             self,
@@ -68,7 +67,7 @@ class RecurrentState:
             attentional=None if self.attentional is None else self.attentional.index_select(0, rows),
         )
 
-    def select(self, sentences: Int[Tensor, " kept"]) -> Self:
+    def select(self, sentences: Int[Tensor, " kept"]) -> "RecurrentState":
         """Keeps these sentences, with all their sequences."""
         # [kept, 1] * beam + [beam] → [kept * beam]
         first = sentences.unsqueeze(1) * self.beam

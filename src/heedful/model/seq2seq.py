@@ -6,7 +6,7 @@ It knows no recurrence and no attention: trainer, search and inspector use nothi
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,20 +26,20 @@ class AttentionRecord:
     cross: Sequence[Tensor] | None
 
 
+M = TypeVar("M")
+S = TypeVar("S", bound="State")
+
+
 class State(Protocol):
     """What a decoder remembers between two steps, for `rows = sentences * beam` sequences, sentence by sentence."""
 
-    def reorder(self, rows: Int[Tensor, " rows"]) -> Self:
+    def reorder(self: S, rows: Int[Tensor, " rows"]) -> S:
         """Sequence i continues sequence `rows[i]`, one of the same sentence's."""
         ...
 
-    def select(self, sentences: Int[Tensor, " kept"]) -> Self:
+    def select(self: S, sentences: Int[Tensor, " kept"]) -> S:
         """Keeps these sentences, with all their sequences: finished ones leave the batch."""
         ...
-
-
-M = TypeVar("M")
-S = TypeVar("S", bound=State)
 
 
 class Seq2Seq(ABC, nn.Module, Generic[M, S]):

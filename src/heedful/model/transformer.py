@@ -1,7 +1,6 @@
 """The Transformer (Figure 1): stacks between embeddings and projection, and its state for decoding."""
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,11 +34,11 @@ class TransformerState:
         """Of the next token."""
         return self.past[0].keys.size(2)
 
-    def reorder(self, rows: Int[Tensor, " rows"]) -> Self:
+    def reorder(self, rows: Int[Tensor, " rows"]) -> "TransformerState":
         """The memory stays: a sequence continues one of the same sentence."""
         return replace(self, past=tuple(layer.pick(rows) for layer in self.past))
 
-    def select(self, sentences: Int[Tensor, " kept"]) -> Self:
+    def select(self, sentences: Int[Tensor, " kept"]) -> "TransformerState":
         """Keeps these sentences, with all their sequences."""
         beam = self.past[0].keys.size(0) // self.attend.size(0)
         # [kept, 1] * beam + [beam] → [kept * beam]

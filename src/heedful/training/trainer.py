@@ -20,8 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from heedful import checkpoint
-from heedful.checkpoint import Checkpoint
+from heedful.checkpoint import (
+    Checkpoint,
+    all_checkpoints,
+    load_tensors,
+    load_weights,
+    model_tensors,
+    prune,
+    save,
+    write_file,
+)
 from heedful.data.batches import Batch
 from heedful.errors import HeedfulError
 from heedful.model.seq2seq import Seq2Seq
@@ -129,7 +137,7 @@ class Trainer:
         self._saved: int | None = None
         self._resume()
         if config.ema_decay and self.average is None:
-            self.average = MovingAverage(checkpoint.model_tensors(model), config.ema_decay)
+            self.average = MovingAverage(model_tensors(model), config.ema_decay)
         objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
 
@@ -208,7 +216,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
-            self.average.update(checkpoint.model_tensors(self.model), position.step)
+            self.average.update(model_tensors(self.model), position.step)
         smoothed_sum, likelihood_sum = distributed.total(sums).tolist()
         return smoothed_sum, likelihood_sum, tokens, rate, norm
 
@@ -280,7 +288,7 @@ class Trainer:
 
     def _validated(self) -> Validation:
         """Scores of the weights that will be saved: their moving average where there is one."""
-        weights = checkpoint.model_tensors(self.model)
+        weights = model_tensors(self.model)
         if self.average:
             self.average.swap(weights)
         self.model.eval()
@@ -298,13 +306,13 @@ class Trainer:
         if distributed.rank() != 0:
             return
         name = f"step-{self.position.step:08d}"
-        own = checkpoint.model_tensors(self.model)
+        own = model_tensors(self.model)
         training = optimizer_tensors(self.model, self.optimizer)
         if self.average:
             training |= {f"weights/{key}": tensor for key, tensor in own.items()}
         if validation:
             text = "".join(f"{line}\n" for line in validation.hypotheses)
-            checkpoint.write_file(self.directory / "hypotheses" / f"{name}.txt", text.encode())
+            write_file(self.directory / "hypotheses" / f"{name}.txt", text.encode())
         saved = Checkpoint(
             name,
             self.position.step,
@@ -313,22 +321,22 @@ class Trainer:
             perplexity=validation.perplexity if validation else None,
             progress=asdict(self.position),
         )
-        checkpoint.save(self.directory, saved, self.average.weights if self.average else own, training)
-        checkpoint.prune(self.directory, self.config.keep_last, self.config.keep_best)
+        save(self.directory, saved, self.average.weights if self.average else own, training)
+        prune(self.directory, self.config.keep_last, self.config.keep_best)
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint of the directory, if it has one."""
-        if not (checkpoints := checkpoint.all_checkpoints(self.directory)):
+        if not (checkpoints := all_checkpoints(self.directory)):
             return
         newest = checkpoints[-1]
-        weights = checkpoint.load_tensors(self.directory, newest)
-        training = checkpoint.load_tensors(self.directory, newest, training=True)
+        weights = load_tensors(self.directory, newest)
+        training = load_tensors(self.directory, newest, training=True)
         if self.config.ema_decay:
             self.average = MovingAverage(
                 {key: tensor.to(self.model.device) for key, tensor in weights.items()}, self.config.ema_decay
             )
             weights = {key.removeprefix("weights/"): t for key, t in training.items() if key.startswith("weights/")}
-        checkpoint.load_weights(self.model, weights)
+        load_weights(self.model, weights)
         load_optimizer_tensors(self.model, self.optimizer, training)
         self.position = Position(**newest.progress)
         self._saved = newest.step

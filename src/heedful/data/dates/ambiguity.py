@@ -1,20 +1,70 @@
-"""Which ways of writing stay clear when several locales write: a source must have one right target.
+"""Which forms stay clear when several locales write, since every source must have one right target.
 
-"03/04/2020" is April in one locale and March in another, "lip" is June in Croatian and July in Polish. Forms that
-write a same line for two contents or dates are found by writing out witnesses, not kept in a table: CLDR changes.
+Some do not: "10/01/2000" is January in Colombia and October in Panama, "2 Kas" May in Taita and November in Turkish.
+They are found by writing out witnesses and not kept in a table, since CLDR's data change.
 """
 
-import calendar
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Sequence
 from datetime import date, datetime, time
 from functools import cache
-from itertools import combinations, permutations, product
+from itertools import combinations, permutations
 
 from heedful.data.dates.forms import Content, Form, forms_of
 
+Values = tuple[date, ...]
 
-def clear_forms(locales: Sequence[str]) -> dict[str, tuple[Form, ...]]:
-    """Every locale's forms less those styles which any of these locales could read as something else."""
-    confused: set[tuple[str, str]] = set()
-    for content in sorted({form.content for locale in locales for form in forms_of(locale)}, key=str):
-        ...
+
+@cache
+def clear_forms(locales: tuple[str, ...]) -> dict[str, tuple[Form, ...]]:
+    """The forms of every locale, without the styles in which one of `locales` could take a line for something else.
+
+    Both styles of a confusion go, and with a style all its intervals, lists and times. A warning names them.
+    """
+    meanings: dict[str, tuple[Form, Values]] = {}
+    unclear: dict[tuple[str, str], str] = {}
+    for form in (form for locale in locales for form in forms_of(locale)):
+        for values in _witnesses(form.content):
+            line = form.write(values)
+            other, meaning = meanings.setdefault(line, (form, values))
+            if (other.content, meaning) != (form.content, values):
+                unclear.setdefault((other.locale, other.style), line)
+                unclear.setdefault((form.locale, form.style), line)
+    if unclear:
+        styles = ", ".join(f"{locale} {style} ({line!r})" for (locale, style), line in unclear.items())
+        logging.getLogger("heedful").warning("dates: styles that mean different dates are left out: %s", styles)
+    return {
+        locale: tuple(form for form in forms_of(locale) if (locale, form.style) not in unclear) for locale in locales
+    }
+
+
+_MONTHS = range(1, 13)
+_CALENDARS = (2000, 2001, 2002, 2003, 2004, 2005, 2006, 2008, 2009, 2010, 2012, 2016, 2020, 2024)
+"""A year for each of the fourteen: leap or not, beginning on any weekday."""
+_FEW = (date(2000, 2, 5), date(2000, 5, 2), date(2001, 12, 12))
+
+
+@cache
+def _witnesses(content: Content) -> Sequence[Values]:
+    """Dates and times by which two forms that can be confused show it.
+
+    Confusion comes from the names of months, weekdays or halves of the day, from the order of day and month, or from
+    separators. Years are the only numbers of four digits, and days are always numbers, so few of either suffice;
+    those here include dates that keep their weekday as day and month change places (5/9 and 9/5, 7/11 and 11/7).
+    """
+    second = 8 if content.precision == "seconds" else 0
+    if content.kind == "single" and content.precision:
+        clock = [time(hour, minute, second) for hour in range(24) for minute in (0, 34)]
+        return [(datetime.combine(day, moment),) for day in _FEW for moment in clock]
+    if content.kind == "single":
+        years = _CALENDARS if content.weekday else _CALENDARS[:1]
+        return [(date(year, month, day),) for year in years for month in _MONTHS for day in (2, 5, 7, 9, 11)]
+    if content.kind == "interval" and not content.precision:
+        days = [date(2000, month, day) for month in _MONTHS for day in (2, 5)]
+        return [*combinations(days, 2), *((day, day.replace(year=2001)) for day in days)]
+    few: Sequence[date] = _FEW
+    if content.precision:
+        few = [datetime.combine(day, time(hour, 34, second)) for day, hour in zip(_FEW, (1, 13, 12), strict=True)]
+    if content.kind == "interval":
+        return list(combinations(few, 2))
+    return [*permutations(few, 2), *permutations(few, 3)]

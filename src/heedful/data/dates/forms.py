@@ -20,6 +20,7 @@ from babel.lists import format_list
 from heedful.data.dates.locales import ISO, digits
 
 Kind = Literal["single", "interval", "list"]
+Precision = Literal["minutes", "seconds"]
 Write = Callable[[Sequence[date]], str]
 Tokens = Sequence[tuple[str, str | tuple[str, int]]]
 """("chars", literal) and ("field", (letter, width)), as Babel's `tokenize_pattern` has them."""
@@ -27,7 +28,8 @@ Tokens = Sequence[tuple[str, str | tuple[str, int]]]
 YEARS = range(1900, 2100)
 """All have four digits, and Gregorian dates in every locale of `CURATED`."""
 
-_STYLES = ("long", "full", "medium")
+Style = Literal["full", "long", "medium"]
+_STYLES: tuple[Style, ...] = ("long", "full", "medium")
 _TIME_STYLES = (None, "short", "medium")  # the longer ones name a time zone
 _SKELETONS = ("yMMMMd", "yMMMd", "yMMMMEd", "yMMMEd")
 
@@ -38,7 +40,7 @@ class Content(NamedTuple):
     kind: Kind
     weekday: bool
     """Weekdays are named."""
-    precision: Literal["minutes", "seconds"] | None
+    precision: Precision | None
     """Of the times; None where there are only dates."""
 
 
@@ -70,9 +72,9 @@ _COMPONENTS = {letter: name for name, (letters, _, _) in _SAMPLES.items() for le
 
 
 def _components(tokens: Tokens) -> set[str]:
-    """What a pattern says. A field that cannot be written, or means a year of two digits, stands for itself."""
-    fields = [value for kind, value in tokens if kind == "field"]
-    return {_COMPONENTS.get(letter, letter) if (letter, width) != ("y", 2) else "yy" for letter, width in fields}
+    """What a pattern says. Years of two digits, and fields of which there are no samples, stand for themselves."""
+    fields = [value for _, value in tokens if not isinstance(value, str)]
+    return {"yy" if field == ("y", 2) else _COMPONENTS.get(field[0], field[0]) for field in fields}
 
 
 @cache
@@ -120,18 +122,18 @@ def _styled(name: str) -> list[Form]:
         if not {"year", "month", "day"} <= components <= _SAMPLES.keys():
             continue
         weekday, write = "weekday" in components, _Pattern(name, tokens).write
-        precision = "seconds" if "second" in components else "minutes" if time_style else None
+        precision: Precision | None = "seconds" if "second" in components else "minutes" if time_style else None
         for kind, join in _JOINS.items():
             forms.append(Form(name, style, Content(kind, weekday, precision), join(locale, write)))
     return forms
 
 
-def _styled_tokens(locale: Locale, style: str, time_style: str | None) -> Tokens:
+def _styled_tokens(locale: Locale, style: Style, time_style: str | None) -> Tokens:
     day = tokenize_pattern(locale.date_formats[style].pattern)
     if time_style is None:
         return day
     time = tokenize_pattern(locale.time_formats[time_style].pattern)
-    glue = get_datetime_format(style, locale=locale).replace("'", "")  # quotes go as in Babel's format_datetime
+    glue = str(get_datetime_format(style, locale=locale)).replace("'", "")  # quotes go as in Babel's format_datetime
     tokens: list[tuple[str, str | tuple[str, int]]] = []
     for part in re.split(r"(\{[01]\})", glue):
         tokens += {"{0}": time, "{1}": day}.get(part, [("chars", part)])

@@ -13,10 +13,33 @@ from heedful.errors import HeedfulError
 ISO = "iso"
 """The target that is no locale: ISO 8601."""
 
-CURATED = tuple(
-    "ar_EG cs de el en en_GB es fi fr he hi id it ja ko nl pl pt ru sv tr uk vi zh".split()
+CURATED = (
+    "ar_EG",
+    "cs",
+    "de",
+    "el",
+    "en",
+    "en_GB",
+    "es",
+    "fi",
+    "fr",
+    "he",
+    "hi",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "nl",
+    "pl",
+    "pt",
+    "ru",
+    "sv",
+    "tr",
+    "uk",
+    "vi",
+    "zh",
 )
-"""What `all` means: locales that write Gregorian dates, none of which any two read differently."""
+"""What `all` means: locales of which no two could read a line differently, and whose calendar is Gregorian."""
 
 _ZEROS = {
     "adlm": "\U0001e950",

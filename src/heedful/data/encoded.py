@@ -1,0 +1,288 @@
+"""Corpora as token arrays on disk, larger than memory if need be: encoded once, reused while nothing changed."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate, chain, compress, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heedful.data.config import DataConfig
+from heedful.data.corpus import Corpus
+from heedful.data.tokenizer import EOS, PIECE_CHARACTERS, Tokenizer, Tokenizers
+from heedful.errors import HeedfulError
+from heedful.progress import progress
+
+logger = logging.getLogger("heedful")
+
+Tokens = Sequence[int] | NDArray[np.integer[Any]]
+Item = TypeVar("Item")
+
+_LAYOUT = 1
+"""Raised whenever what `encode` writes changes, so that older files are not reused."""
+_CHUNK = 4096
+_RECORD = "encoded.json"
+_SIDES = ("source", "target")
+
+
+class EncodedCorpus:
+    """Pairs of several corpora, one after the other, as memory-mapped tokens. Every sequence ends in EOS."""
+
+    def __init__(self, home: Path, corpora: Sequence[Corpus], digest: str) -> None:
+        self.digest = digest
+        """SHA-256 of the corpora."""
+        record = json.loads((home / _RECORD).read_text())
+        self.skipped: Mapping[str, int] = record["skipped"]
+        """How many pairs were left out, by reason."""
+        ends = list(accumulate(record["pairs"]))
+        self.ranges = list(zip([0, *ends], ends, strict=False))
+        """First pair of each corpus, and the one after its last."""
+        self.lines = _mapped(home / "lines", np.dtype(np.int64))
+        """1-based line of each pair in its files."""
+        self._paths = [corpus.paths[0] for corpus in corpora]
+        self._tokens = [_mapped(home / f"{side}.tokens", np.dtype(record["types"][side])) for side in _SIDES]
+        self._ends = [_mapped(home / f"{side}.ends", np.dtype(np.int64)) for side in _SIDES]
+        self.source_lengths, self.target_lengths = (np.diff(ends, prepend=0).astype(np.int32) for ends in self._ends)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def source(self, index: int) -> NDArray[Any]:
+        """Source tokens of a pair, EOS last; a view."""
+        return self._sequence(0, index)
+
+    def target(self, index: int) -> NDArray[Any]:
+        """Target tokens of a pair, EOS last; a view."""
+        return self._sequence(1, index)
+
+    def line(self, index: int) -> tuple[Path, int]:
+        """The (source) file of a pair and its 1-based line there."""
+        corpus = bisect_right([end for _, end in self.ranges], index)
+        return self._paths[corpus], int(self.lines[index])
+
+    def _sequence(self, side: int, index: int) -> NDArray[Any]:
+        end = int(self._ends[side][index])
+        lengths = self.source_lengths if side == 0 else self.target_lengths
+        return self._tokens[side][end - int(lengths[index]) : end]
+
+
+def encode(
+    corpora: Sequence[Corpus],
+    tokenizers: Tokenizers,
+    config: DataConfig,
+    directory: Path,
+    seed: int | None = None,
+) -> EncodedCorpus:
+    """Tokens of the corpora's pairs, from `directory` where they stand there already.
+
+    A pair is skipped, and counted in a warning, where a side is blank or has more than `config.max_length`
+    tokens, EOS included. With a `seed`, `config.subword_sampling` draws other segmentations of the same
+    pairs, a pure function of the seed; where one is too long, the pair's ordinary one stands. Only the last
+    such draw is kept. Processes may call this at once: one works, the others wait and read.
+
+    Raises `HeedfulError` for bad input, where no pair is left, and where the disk is full.
+    """
+    digest = _sha256("".join(corpus.digest() for corpus in corpora).encode())
+    identity = {
+        "layout": _LAYOUT,
+        "corpora": digest,
+        "vocabularies": [_sha256(tokenizers.source.bytes), _sha256(tokenizers.target.bytes)],
+        "max_length": config.max_length,
+    }
+    with _locked(directory):
+        home = directory / f"plain-{_key(identity)}"
+        _ensure(home, tokenizers, lambda writer: _fill(writer, corpora, tokenizers, config.max_length))
+        plain = EncodedCorpus(home, corpora, digest)
+        if seed is None or not config.subword_sampling:
+            return plain
+        home = directory / f"sampled-{_key(identity | {'seed': seed, 'alpha': config.subword_sampling})}"
+        for old in set(directory.glob("sampled-*")) - {home}:
+            shutil.rmtree(old)
+        _ensure(home, tokenizers, lambda writer: _fill_sampled(writer, corpora, tokenizers, config, plain, seed))
+        return EncodedCorpus(home, corpora, digest)
+
+
+class _Writer:
+    """Appends pairs to the files of an `EncodedCorpus`."""
+
+    def __init__(self, home: Path, tokenizers: Tokenizers, files: ExitStack) -> None:
+        self._home = home
+        vocabularies = (tokenizers.source.vocab_size, tokenizers.target.vocab_size)
+        self._types = [np.dtype(np.uint16 if size <= 2**16 else np.uint32) for size in vocabularies]
+        names = [f"{side}.{kind}" for side in _SIDES for kind in ("tokens", "ends")]
+        self._files = {name: files.enter_context((home / name).open("wb")) for name in (*names, "lines")}
+        self._totals = [0, 0]
+        self.pairs: list[int] = []
+        self.skipped: Counter[str] = Counter()
+
+    def start_corpus(self) -> None:
+        """What follows belongs to the next corpus."""
+        self.pairs.append(0)
+
+    def append(self, lines: Tokens, sources: Sequence[Tokens], targets: Sequence[Tokens]) -> None:
+        """Pairs, with the line of each; tokens come without EOS."""
+        self.pairs[-1] += len(lines)
+        self._files["lines"].write(np.array(lines, np.int64).tobytes())
+        for number, (side, sequences) in enumerate(zip(_SIDES, (sources, targets), strict=True)):
+            ends = self._totals[number] + np.cumsum([len(tokens) + 1 for tokens in sequences], dtype=np.int64)
+            tokens = chain.from_iterable(chain(tokens, (EOS,)) for tokens in sequences)
+            self._files[f"{side}.tokens"].write(np.fromiter(tokens, self._types[number]).tobytes())
+            self._files[f"{side}.ends"].write(ends.tobytes())
+            self._totals[number] = int(ends[-1]) if len(ends) else self._totals[number]
+
+    def finish(self) -> None:
+        """Everything is on the disk, the record last."""
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        record = {
+            "pairs": self.pairs,
+            "skipped": dict(+self.skipped),
+            "types": dict(zip(_SIDES, (kind.name for kind in self._types), strict=True)),
+            "bytes": {name: file.tell() for name, file in self._files.items()},
+        }
+        (self._home / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _ensure(home: Path, tokenizers: Tokenizers, fill: Callable[[_Writer], None]) -> None:
+    """Whatever happens, `home` is whole afterwards or not there: `fill` writes aside, a rename makes it so."""
+    if _whole(home):
+        return
+    partial = home.with_name(f"{home.name}.partial")
+    for remains in (home, partial):
+        shutil.rmtree(remains, ignore_errors=True)
+    try:
+        partial.mkdir()
+        with ExitStack() as files:
+            writer = _Writer(partial, tokenizers, files)
+            fill(writer)
+            writer.finish()
+        partial.rename(home)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise HeedfulError(f"cannot write the encoded corpus to {home.parent}: {reason}; make room") from None
+        raise
+
+
+def _whole(home: Path) -> bool:
+    try:
+        sizes = json.loads((home / _RECORD).read_text())["bytes"]
+        return all((home / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _fill(writer: _Writer, corpora: Sequence[Corpus], tokenizers: Tokenizers, max_length: int) -> None:
+    blank, long = "with an empty side", f"longer than {max_length} tokens"
+    threads = os.cpu_count() or 1
+    total = sum(corpus.count() for corpus in corpora)
+    done = 0
+    with progress("encoding", total) as meter:
+        for corpus in corpora:
+            writer.start_corpus()
+            for chunk in _chunks(enumerate(corpus.pairs(), start=1)):
+                rows = []
+                for line, (source, target) in chunk:
+                    if not source.strip() or not target.strip():
+                        writer.skipped[blank] += 1
+                    elif max(len(source), len(target)) > PIECE_CHARACTERS * max_length:
+                        writer.skipped[long] += 1
+                    else:
+                        rows.append((line, source, target))
+                sources = tokenizers.source.encode_all([source for _, source, _ in rows], threads)
+                targets = tokenizers.target.encode_all([target for _, _, target in rows], threads)
+                fits = [max(len(pair[0]), len(pair[1])) < max_length for pair in zip(sources, targets, strict=True)]
+                writer.skipped[long] += fits.count(False)
+                writer.append(
+                    [line for line, _, _ in compress(rows, fits)],
+                    list(compress(sources, fits)),
+                    list(compress(targets, fits)),
+                )
+                done += len(chunk)
+                meter.update(done)
+    _tell_skipped(+writer.skipped, done)
+
+
+def _tell_skipped(skipped: Mapping[str, int], pairs: int) -> None:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+    if sum(skipped.values()) == pairs:
+        raise HeedfulError(
+            f"no training pair is left of {pairs}: {reasons}; check the files with heedful check-data, "
+            "or raise --max-length"
+        )
+    if skipped:
+        logger.warning(f"skipped {sum(skipped.values())} of {pairs} training pairs: {reasons}")
+
+
+def _fill_sampled(
+    writer: _Writer,
+    corpora: Sequence[Corpus],
+    tokenizers: Tokenizers,
+    config: DataConfig,
+    plain: EncodedCorpus,
+    seed: int,
+) -> None:
+    alpha, first, number = config.subword_sampling, 0, 0
+
+    def draw(tokenizer: Tokenizer, texts: Sequence[str], side: int) -> list[Tokens]:
+        state = np.random.SeedSequence([seed, number, side]).generate_state(1)
+        drawn = tokenizer.sample_all(texts, int(state[0]), alpha)
+        view = (plain.source, plain.target)[side]
+        return [ids if len(ids) < config.max_length else view(first + i)[:-1] for i, ids in enumerate(drawn)]
+
+    for corpus, (start, stop) in zip(corpora, plain.ranges, strict=True):
+        writer.start_corpus()
+        lines = plain.lines[start:stop]
+        kept = np.zeros(lines[-1] if len(lines) else 0, np.bool_)
+        kept[lines - 1] = True
+        for chunk in _chunks(compress(corpus.pairs(), kept)):
+            sources, targets = zip(*chunk, strict=True)
+            writer.append(
+                plain.lines[first : first + len(chunk)],
+                draw(tokenizers.source, sources, 0),
+                draw(tokenizers.target, targets, 1),
+            )
+            first, number = first + len(chunk), number + 1
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time; the system lifts the lock of one that dies."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / ".lock").open("w")
+    except OSError as error:
+        raise HeedfulError(f"cannot write to {directory}: {error.strerror}; name another --output") from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
+    return np.asarray(np.memmap(path, kind, mode="r"))
+
+
+def _key(identity: Mapping[str, object]) -> str:
+    return _sha256(json.dumps(identity, sort_keys=True).encode())[:16]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
