@@ -70,7 +70,7 @@ def read_lines(path: Path | str, *, allow_empty: bool = False) -> Iterator[str]:
                 break
         if len(body) < len(raw) and body.endswith(b"\r"):
             body = body[:-1]
-            _report_once(f"{name} has CRLF line ends (the first in line {number}); their CR is dropped")
+            _report_once(f"{name} has CRLF line ends; their CR is dropped")
         yield _decode(body[start:], name, number, offset + start)
         offset += len(raw)
     if number == 0 and not allow_empty:
@@ -156,7 +156,7 @@ class Corpus:
                 raise HeedfulError(f"{path}, line {number}: {error}") from None
             if "\n" in source or "\n" in target:
                 source, target = source.replace("\n", " "), target.replace("\n", " ")
-                _report_once(f"{path} has line ends inside its texts (the first in line {number}); they become spaces")
+                _report_once(f"{path} has line ends inside its texts; they become spaces")
             yield source, target
 
 
@@ -175,7 +175,9 @@ def format_of(paths: Sequence[Path]) -> Format:
 
 def parse_tsv(line: str) -> tuple[str, str]:
     """Source, tab, target; a blank line is an empty pair. Raises `ValueError` with the reason."""
-    columns = line.split("\t") if line.strip() else ["", ""]
+    columns = line.split("\t")
+    if len(columns) == 1 and not line.strip():
+        return "", ""
     if len(columns) != 2:
         raise ValueError(f"{len(columns)} columns, not 2; a line is the source, one tab and the target")
     return columns[0], columns[1]

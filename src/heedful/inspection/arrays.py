@@ -19,14 +19,11 @@ def save_npz(path: Path, inspection: Inspection) -> None:
     With them `source_tokens` and `tokens`, EOS included, as Unicode strings: `numpy.load` needs no pickle.
     Raises `HeedfulError` where layers differ in their number of heads, which one array cannot hold.
     """
-    arrays = {kind: _stacked(kind, inspection) for kind in inspection.kinds()}
+    arrays: dict[str, Any] = {kind: _stacked(kind, inspection) for kind in inspection.kinds()}
+    arrays["source_tokens"] = np.array(inspection.source_tokens, dtype=np.str_)
+    arrays["tokens"] = np.array(inspection.tokens, dtype=np.str_)
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        **arrays,
-        source_tokens=np.array(inspection.source_tokens, dtype=np.str_),
-        tokens=np.array(inspection.tokens, dtype=np.str_),
-    )
+    np.savez_compressed(buffer, **arrays)
     write_file(path, buffer.getvalue())
 
 
@@ -51,7 +48,7 @@ def _header(inspection: Inspection) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": VERSION,
-        "model": inspection.model,
+        "model": inspection.name,
         "source": inspection.source,
         "text": inspection.text,
         "score": inspection.score,

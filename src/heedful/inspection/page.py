@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from heedful.checkpoint import write_file
 from heedful.inspection.labels import direction, label
 from heedful.inspection.record import SCHEMA, VERSION, Inspection, Weights
+
+if TYPE_CHECKING:
+    from heedful.decoding.translation import Translation
 
 EXACT_BYTES = 32 * 2**20
 """Weights of one page up to this size are kept exactly: three 4-layer 4-head models at about 240 tokens."""
@@ -33,7 +36,9 @@ def page(inspections: Sequence[Inspection], title: str | None = None) -> str:
     The data stands in a JSON block and reaches the page as text only; a Content-Security-Policy with the hashes of
     the two inlined files forbids every other script or style and all traffic.
     """
-    exact = sum(layer.nbytes for one in inspections for kind in one.kinds() for layer in one.layers(kind)) <= EXACT_BYTES
+    exact = (
+        sum(layer.nbytes for one in inspections for kind in one.kinds() for layer in one.layers(kind)) <= EXACT_BYTES
+    )
     title = title or textwrap.shorten(inspections[0].source, 120, placeholder=" …")
     record = {
         "schema": SCHEMA,
@@ -73,9 +78,16 @@ def notebook_html(inspection: Inspection) -> str:
     )
 
 
+def draw(translation: "Translation") -> str:
+    """How a translation shows itself in a notebook."""
+    if not translation.tokens:
+        return f"<p>{html.escape(translation.text)}</p>"
+    return notebook_html(Inspection.of(translation, name=""))
+
+
 def _record(inspection: Inspection, exact: bool) -> dict[str, Any]:
     return {
-        "model": inspection.model,
+        "model": inspection.name,
         "source": inspection.source,
         "text": inspection.text,
         "score": inspection.score,
@@ -85,9 +97,7 @@ def _record(inspection: Inspection, exact: bool) -> dict[str, Any]:
         "source_tokens": _tokens(inspection.source_tokens),
         "tokens": _tokens(inspection.tokens),
         "decoder_inputs": _tokens(inspection.decoder_inputs),
-        "attention": {
-            kind: [_block(layer, exact) for layer in inspection.layers(kind)] for kind in inspection.kinds()
-        },
+        "attention": {kind: [_block(layer, exact) for layer in inspection.layers(kind)] for kind in inspection.kinds()},
     }
 
 

@@ -7,8 +7,9 @@ matplotlib was built with one (3.11 and later); otherwise its letters stand side
 import io
 import logging
 import math
+import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,26 +32,33 @@ _CELLS = 600
 
 def save_png(path: Path, inspections: Sequence[Inspection]) -> None:
     """Draws the inspections side by side. Raises `HeedfulError` where matplotlib is missing."""
-    try:
-        import matplotlib.style
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise HeedfulError("a picture needs matplotlib; install it with: pip install 'heedful[plot]'") from error
+    check_matplotlib()
+    import matplotlib.style
+    from matplotlib.figure import Figure
 
     buffer = io.BytesIO()
-    with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        matplotlib.rcParams.update({"font.family": _families(_characters(inspections)), "text.parse_math": False})
+    families, missing = _families(_characters(inspections))
+    if missing:
+        logging.getLogger("heedful").warning(
+            "%s: no installed font has %s; drawn as boxes, install the Noto fonts", path, "".join(sorted(missing)[:20])
+        )
+    with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        matplotlib.rcParams.update({"font.family": families, "text.parse_math": False})
         figure = Figure(figsize=(_WIDTH * len(inspections), max(map(_height, inspections))), layout="constrained")
-        columns = np.atleast_1d(figure.subfigures(1, len(inspections), wspace=0.03))
+        [columns] = figure.subfigures(1, len(inspections), wspace=0.03, squeeze=False)
         for column, inspection in zip(columns, inspections, strict=True):
             _draw(column, inspection)
         figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    if any("missing from" in str(warning.message) for warning in caught):
-        logging.getLogger("heedful").warning(
-            "%s: no installed font has some of the characters, they are drawn as boxes; install Noto fonts", path
-        )
     write_file(path, buffer.getvalue())
+
+
+def check_matplotlib() -> None:
+    """Raises `HeedfulError` where the extra `plot` is not installed."""
+    try:
+        import matplotlib.style  # noqa: F401
+    except ImportError as error:
+        raise HeedfulError("a picture needs matplotlib; install it with: pip install 'heedful[plot]'") from error
 
 
 def _height(inspection: Inspection) -> float:
@@ -78,7 +86,8 @@ def _many(inspection: Inspection) -> bool:
 def _draw(figure: Any, inspection: Inspection) -> None:
     source, text = (_shortened(line) for line in (inspection.source, inspection.text))
     score = f"score {inspection.score:.3f}".replace("-", "−")
-    title = f"{inspection.model}   ({score}{', given target' if inspection.forced else ''})\n{source}\n{text}"
+    given = ", given target" if inspection.forced else ""
+    title = f"{inspection.name}   ({score}{given})\n{source}\n{text}"
     figure.suptitle(title, fontsize=11, color=_INK, linespacing=1.5)
     if not inspection.kinds():
         _say_none(figure.subplots())
@@ -89,7 +98,7 @@ def _draw(figure: Any, inspection: Inspection) -> None:
     height = _overview_height(inspection)
     overview, large = figure.subfigures(2, 1, height_ratios=[height, _height(inspection) - height])
     widths = [max(map(len, inspection.layers(kind))) for kind in inspection.kinds()]
-    blocks = np.atleast_1d(overview.subfigures(1, len(widths), width_ratios=widths, wspace=0.04))
+    [blocks] = overview.subfigures(1, len(widths), width_ratios=widths, wspace=0.04, squeeze=False)
     for kind, block in zip(inspection.kinds(), blocks, strict=True):
         _overview(block, inspection, kind)
     _large(large.subplots(), inspection)
@@ -99,10 +108,11 @@ def _overview(figure: Any, inspection: Inspection, kind: str) -> None:
     """Small maps: a row per layer, a column per head."""
     layers = inspection.layers(kind)
     axes = figure.subplots(len(layers), max(map(len, layers)), squeeze=False)
-    figure.suptitle(_TITLES[kind], fontsize=9, color=_MUTED)
+    top = max(float(layer.max()) for layer in layers)
+    figure.suptitle(f"{_TITLES[kind]} (darkest: {top:.2f})", fontsize=9, color=_MUTED)
     for index, (row, layer) in enumerate(zip(axes, layers, strict=True), start=1):
         for axis, head in zip(row, layer, strict=False):
-            axis.imshow(pooled(head, 64), cmap=_COLOURS, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            axis.imshow(pooled(head, 64), cmap=_COLOURS, vmin=0, vmax=top, aspect="auto", interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             _frame(axis)
         for axis in row[len(layer) :]:
@@ -124,7 +134,7 @@ def _large(axis: Any, inspection: Inspection) -> None:
         pooled(mean, _CELLS),
         cmap=_COLOURS,
         vmin=0,
-        vmax=1,
+        vmax=float(mean.max()),
         extent=(-0.5, len(keys) - 0.5, len(queries) - 0.5, -0.5),
         aspect="equal" if 0.3 < len(queries) / len(keys) < 3 else "auto",
         interpolation="nearest",
@@ -167,21 +177,25 @@ def _text(shown: Label) -> str:
 
 
 def _shortened(line: str) -> str:
-    line = " ".join(line.split())
+    line = "".join(character if _drawable(character) else " " for character in line)
     return line if len(line) <= 90 else line[:89] + "…"
 
 
+def _drawable(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
+
+
 def _characters(inspections: Sequence[Inspection]) -> frozenset[str]:
-    texts = [text for one in inspections for text in (one.model, one.source, one.text)]
+    texts = [text for one in inspections for text in (one.name, one.source, one.text)]
     tokens = [label(token).text for one in inspections for token in one.source_tokens + one.tokens]
-    return frozenset("".join(texts + tokens)) - frozenset("\n\t")
+    return frozenset(character for character in "".join(texts + tokens) if _drawable(character))
 
 
-def _families(characters: frozenset[str]) -> list[str]:
-    """Installed fonts that have these characters between them, matplotlib's own first."""
+def _families(characters: frozenset[str]) -> tuple[list[str], set[str]]:
+    """Installed fonts that have these characters between them, matplotlib's own first; the characters none has."""
     from matplotlib.font_manager import fontManager
 
-    families, missing = ["DejaVu Sans"], {ord(character) for character in characters}
+    families, missing = ["DejaVu Sans"], set(characters)
     fonts = sorted(
         (font for font in fontManager.ttflist if font.style == "normal" and font.weight in (400, "normal", "regular")),
         key=lambda font: (font.name != "DejaVu Sans", not font.name.startswith("Noto Sans"), font.name),
@@ -189,19 +203,21 @@ def _families(characters: frozenset[str]) -> list[str]:
     for font in fonts:
         if not missing:
             break
-        found = missing.intersection(_coverage(font.fname))
+        if font.name.startswith("Last Resort"):
+            continue  # it has a box for every character
+        found = {character for character in missing if ord(character) in _coverage(font.fname)}
         missing -= found
         if found and font.name not in families:
             families.append(font.name)
-    return families
+    return families, missing
 
 
 @cache
-def _coverage(path: str) -> Iterable[int]:
+def _coverage(path: str) -> frozenset[int]:
     """The code points a font file has glyphs for."""
     from matplotlib.ft2font import FT2Font
 
     try:
-        return FT2Font(path).get_charmap().keys()
+        return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError):
-        return ()
+        return frozenset()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from heedful.errors import HeedfulError
 
 if TYPE_CHECKING:
-    from heedful.decoding.translator import Translation
+    from heedful.decoding.translation import Translation
 
 SCHEMA = "heedful-inspection"
 VERSION = 1
@@ -32,7 +32,8 @@ class Inspection:
     belongs to the step that writes `tokens[t]`. Rows sum to one.
     """
 
-    model: str
+    name: str
+    """The model's."""
     source: str
     text: str
     score: float
@@ -53,13 +54,13 @@ class Inspection:
                     expected = f"float32 [heads, {len(queries)}, {len(keys)}]"
                     raise ValueError(f"{where} is {layer.dtype} {list(layer.shape)}, its tokens ask for {expected}")
                 if not np.isfinite(layer).all():
-                    raise HeedfulError(f"{where} of {self.model} is not finite; the model's weights are damaged")
+                    raise HeedfulError(f"{where} of {self.name} is not finite; the model's weights are damaged")
 
     @classmethod
-    def of(cls, translation: "Translation", model: str, *, forced: bool = False) -> Self:
+    def of(cls, translation: "Translation", *, name: str, forced: bool = False) -> Self:
         """Records a translation by the model of that name; `forced` where its target was given."""
         return cls(
-            model=model,
+            name=name,
             source=translation.source,
             text=translation.text,
             score=translation.score,

@@ -6,7 +6,7 @@ It knows no recurrence and no attention: trainer, search and inspector use nothi
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,6 +30,7 @@ M = TypeVar("M")
 S = TypeVar("S", bound="State")
 
 
+@runtime_checkable
 class State(Protocol):
     """What a decoder remembers between two steps, for `rows = sentences * beam` sequences, sentence by sentence."""
 
@@ -44,6 +45,9 @@ class State(Protocol):
 
 class Seq2Seq(ABC, nn.Module, Generic[M, S]):
     """A conditional language model p(target | source). M is its memory of the source, S its decoding state."""
+
+    projection: nn.Linear
+    """`project` as a module, for a loss that is fused with it."""
 
     @abstractmethod
     def encode(self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"]) -> M:

@@ -112,7 +112,7 @@ class Objective(nn.Module):
         hidden = self.model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
         real = batch.target_mask
         return projected_cross_entropy(
-            hidden[real], self.model.projection, batch.target_output[real], self.label_smoothing
+            hidden[real], self.model.projection.weight, batch.target_output[real], self.label_smoothing
         )
 
 

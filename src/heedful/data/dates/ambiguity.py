@@ -5,7 +5,7 @@ They are found by writing out witnesses and not kept in a table, since CLDR's da
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from functools import cache
 from itertools import combinations, permutations
@@ -19,23 +19,29 @@ Values = tuple[date, ...]
 def clear_forms(locales: tuple[str, ...]) -> dict[str, tuple[Form, ...]]:
     """The forms of every locale, without the styles in which one of `locales` could take a line for something else.
 
-    Both styles of a confusion go, and with a style all its intervals, lists and times. A warning names them.
+    All styles go that write such a line, and with a style its intervals, lists and times. A warning names them.
     """
-    meanings: dict[str, tuple[Form, Values]] = {}
+    meanings: dict[str, tuple[Content, Values]] = {}
+    confusing = set()
+    for _, line, meaning in _lines(locales):
+        if meanings.setdefault(line, meaning) != meaning:
+            confusing.add(line)
     unclear: dict[tuple[str, str], str] = {}
-    for form in (form for locale in locales for form in forms_of(locale)):
-        for values in _witnesses(form.content):
-            line = form.write(values)
-            other, meaning = meanings.setdefault(line, (form, values))
-            if (other.content, meaning) != (form.content, values):
-                unclear.setdefault((other.locale, other.style), line)
+    if confusing:
+        for form, line, _ in _lines(locales):
+            if line in confusing:
                 unclear.setdefault((form.locale, form.style), line)
-    if unclear:
         styles = ", ".join(f"{locale} {style} ({line!r})" for (locale, style), line in unclear.items())
-        logging.getLogger("heedful").warning("dates: styles that mean different dates are left out: %s", styles)
+        logging.getLogger("heedful").warning("dates: left out as ambiguous among these locales: %s", styles)
     return {
         locale: tuple(form for form in forms_of(locale) if (locale, form.style) not in unclear) for locale in locales
     }
+
+
+def _lines(locales: Sequence[str]) -> Iterator[tuple[Form, str, tuple[Content, Values]]]:
+    for form in (form for locale in locales for form in forms_of(locale)):
+        for values in _witnesses(form.content):
+            yield form, form.write(values), (form.content, values)
 
 
 _MONTHS = range(1, 13)

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from babel import Locale
-from babel.dates import format_datetime, get_datetime_format, tokenize_pattern
+from babel.dates import format_datetime, get_datetime_format, get_period_names, tokenize_pattern
 from babel.lists import format_list
 
 from heedful.data.dates.locales import ISO, digits
@@ -81,6 +81,8 @@ def _components(tokens: Tokens) -> set[str]:
 def _table(locale: str, field: str) -> tuple[Callable[[Any], Any], dict[Any, str]]:
     """The key of a field in a struct_time, and what Babel writes for every key, in the locale's own digits."""
     _, places, samples = _SAMPLES[_COMPONENTS[field[0]]]
+    if field == "a" and "am" in get_period_names("wide", "format", locale):
+        field = "aaaa"  # as ICU does: Koreans write 오전 and 오후, not CLDR's abbreviations AM and PM
     key, native = itemgetter(*places), digits(locale)
     table = {}
     for sample in samples:

@@ -1,11 +1,12 @@
 """Which locales there are, under which names, and with which digits they write. Knows no patterns."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import babel
 from babel import Locale, UnknownLocaleError
+from babel.core import get_global
 from babel.localedata import locale_identifiers
 
 from heedful.errors import HeedfulError
@@ -84,16 +85,26 @@ def _parse(names: str | Sequence[str], extra: Sequence[str], option: str) -> tup
     return tuple(found)
 
 
-def _canonical(name: str, extra: Iterable[str]) -> str:
+def _canonical(name: str, extra: Sequence[str]) -> str:
     try:
         return str(Locale.parse(name.replace("-", "_")))
     except (UnknownLocaleError, ValueError):
-        known = sorted(locale_identifiers())
-        nearest = difflib.get_close_matches(name.replace("-", "_"), [*known, *extra, "all"], n=3, cutoff=0.4)
-        hint = f"the nearest are {', '.join(nearest)}" if nearest else f"some are {', '.join(CURATED[:6])}"
+        nearest = ", ".join(_nearest(name.replace("-", "_"), extra))
         raise HeedfulError(
-            f"unknown locale {name!r}: {hint}; Babel {babel.__version__} knows {len(known)} locales, named as in en_GB"
+            f"unknown locale {name!r}: the nearest are {nearest}; "
+            f"Babel {babel.__version__} knows {len(locale_identifiers())}, named as in ko or en_GB"
         ) from None
+
+
+def _nearest(name: str, extra: Sequence[str]) -> list[str]:
+    """By language (de for de_FR), by English name (Korean), by territory (ko for kr), by spelling."""
+    known = sorted(locale_identifiers())
+    spoken = {language: code for code, language in Locale("en").languages.items()}
+    territory = str(get_global("likely_subtags").get(f"und_{name[-2:].upper()}", ""))
+    by_sense = [name.split("_")[0].lower(), spoken.get(name.capitalize(), ""), territory.split("_")[0]]
+    by_spelling = difflib.get_close_matches(name, [*extra, "all", *CURATED, *known], n=3, cutoff=0.0)
+    found = dict.fromkeys([*(code for code in by_sense if code in known), *by_spelling])
+    return list(found)[:3]
 
 
 @cache

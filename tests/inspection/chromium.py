@@ -104,6 +104,7 @@ class Browser:
 
     def hover(self, x: float, y: float) -> None:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self.run("new Promise(requestAnimationFrame).then(() => null)")  # moves are delivered frame by frame
 
     def press(self, key: str) -> None:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key)

@@ -1,0 +1,89 @@
+"""`heedful translate` and `score`."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from heedful.cli.fields import given_fields
+from heedful.data.corpus import Corpus, read_lines
+from heedful.decoding.config import SearchConfig
+from heedful.errors import HeedfulError
+
+if TYPE_CHECKING:
+    from heedful.decoding.translator import Translator
+
+
+def translate(arguments: argparse.Namespace) -> int:
+    """One line out for every line in; on a terminal each line is answered at once."""
+    options = {name: getattr(arguments, name) for name in ("n_best", "sample", "temperature", "top_k", "top_p", "seed")}
+    options |= given_fields(arguments, SearchConfig)
+    translator = load(arguments, arguments.model, *arguments.ensemble)
+    translator.search_with(**options)  # a wrong option is told before the first line is read
+    from heedful.decoding.formats import FORMATS
+    from heedful.decoding.translator import WINDOW
+
+    interactive = arguments.input is None and sys.stdin.isatty()
+    lines = read_lines(arguments.input or "-", allow_empty=True)
+    window = 1 if interactive else WINDOW
+    written = FORMATS[arguments.format]
+    translations = translator.translate_stream(lines, window=window, prefix=arguments.prefix, **options)
+    with _destination(arguments.output) as out:
+        for number, translation in enumerate(translations):
+            out.write(written(number, translation) + "\n")
+            if interactive:
+                out.flush()
+    return 0
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """One natural-log probability a line."""
+    corpus = Corpus.of([Path(path) for path in arguments.pairs])
+    pairs = list(corpus.pairs())
+    translator = load(arguments, arguments.model)
+    scores = translator.score_pairs(pairs)
+    with _destination(arguments.output) as out:
+        out.writelines(f"{log_prob:.6f}\n" for log_prob in scores.log_probs)
+    return 0
+
+
+def load(arguments: argparse.Namespace, *models: str) -> "Translator":
+    """The translator of one model, or of several together, with the threads and the device that were asked for."""
+    for model in models:
+        if not Path(model).is_dir():
+            raise HeedfulError(f"{model} is not a model directory; name one that `heedful train` wrote")
+    import torch
+
+    import heedful
+
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise HeedfulError(f"--threads {arguments.threads} cannot work; give 1 or more")
+        torch.set_num_threads(arguments.threads)
+    return heedful.load(*models, device=arguments.device)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """A text file, whole or not at all."""
+    with _destination(str(path)) as out:
+        out.writelines(f"{line}\n" for line in lines)
+
+
+@contextmanager
+def _destination(path: str | None) -> Iterator[TextIO]:
+    """stdout, or a file that is written aside and appears when it is whole."""
+    if path is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    final = Path(path)
+    aside = final.with_name(f".{final.name}.partial")
+    try:
+        with aside.open("w", encoding="utf-8", newline="\n") as out:
+            yield out
+        aside.replace(final)
+    finally:
+        aside.unlink(missing_ok=True)

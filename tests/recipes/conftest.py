@@ -1,0 +1,33 @@
+"""A corpus and a model so small that a training takes a second."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heedful.data.dates import make_dates, write_dates
+
+SMALL: dict[str, Any] = {
+    "layers": 1,
+    "d_model": 16,
+    "d_ff": 32,
+    "heads": 2,
+    "vocab_size": 340,
+    "batch_tokens": 400,
+    "warmup_steps": 5,
+    "validate_every": 4,
+    "log_every": 2,
+    "threads": 1,
+    "seed": 7,
+}
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """`train` and `valid` of `heedful.train`: single dates in three languages."""
+    directory = tmp_path_factory.mktemp("dates")
+    paths: dict[str, Any] = {}
+    for part, size in (("train", 90), ("valid", 7)):
+        examples = make_dates(size, 1, "de,ko,en", "iso", "single", split=part)  # type: ignore[arg-type]
+        paths[part] = tuple(str(path) for path in write_dates(examples, Path(directory / part)))
+    return paths

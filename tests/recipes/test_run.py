@@ -1,0 +1,166 @@
+"""Training end to end: it resumes to the last bit, refuses another run's directory, and leaves nothing half-done."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import heedful
+from heedful import HeedfulError, checkpoint
+from heedful.recipes.job import make_job
+
+from .conftest import SMALL
+
+
+def _train(corpus: dict[str, Any], output: Path, **fields: Any) -> Any:
+    return heedful.train(**corpus, output=output, **(SMALL | fields))
+
+
+def _weights(directory: Path, step: int) -> dict[str, torch.Tensor]:
+    [made] = [made for made in checkpoint.all_checkpoints(directory) if made.step == step]
+    return checkpoint.load_tensors(directory, made)
+
+
+def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"accumulate": 2, "ema_decay": 0.9, "schedule": "cosine", "lr": 1e-3, "decay_steps": 20},
+        {"subword_sampling": 0.1, "validate_every": 100},
+        {"recipe": "rnn-attention", "layers": 2, "heads": None, "d_ff": None, "input_feeding": True},
+    ],
+    ids=["plain", "accumulate-ema-cosine", "sampling", "recurrent"],
+)
+def test_an_interrupted_run_ends_with_the_same_weights_as_an_uninterrupted_one(
+    corpus: dict[str, Any], tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    _train(corpus, tmp_path / "whole", max_steps=13, **fields)
+    for limit in (3, 8, 13):  # inside an epoch, and after a change of epochs
+        outcome = _train(corpus, tmp_path / "parts", max_steps=limit, **fields)
+        assert outcome.position.step == limit
+    assert outcome.position.epoch >= 1
+    assert _same(_weights(tmp_path / "whole", 13), _weights(tmp_path / "parts", 13))
+
+
+def test_training_changes_the_weights_and_lowers_the_loss(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "run", max_steps=60, validate_every=60, schedule="inverse-sqrt", lr=3e-3)
+    records = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().split("\n") if line]
+    losses = [record["loss"] for record in records if "loss" in record]
+    assert losses[-1] < losses[0] - 0.5
+    assert [record["step"] for record in records if "loss" in record] == list(range(2, 61, 2))
+    assert any("valid_bleu" in record for record in records)
+    assert list((tmp_path / "run/tensorboard").glob("events*"))
+    [hypotheses] = (tmp_path / "run/hypotheses").iterdir()
+    assert len(hypotheses.read_text().split("\n")) == 7 + 1
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "run", max_steps=3)
+    before = {path: path.read_bytes() for path in (tmp_path / "run/checkpoints").rglob("*") if path.is_file()}
+    assert "finished: 3 steps" in _train(corpus, tmp_path / "run", max_steps=3).reason
+    after = {path: path.read_bytes() for path in (tmp_path / "run/checkpoints").rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_another_runs_directory_is_refused_with_the_fields_that_differ(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "run", max_steps=2)
+    with pytest.raises(HeedfulError, match=r"dropout 0.2 → 0.3.*label-smoothing 0.1 → 0.2"):
+        _train(corpus, tmp_path / "run", max_steps=2, dropout=0.3, label_smoothing=0.2)
+    with pytest.raises(HeedfulError, match="validation data"):
+        _train(corpus | {"valid": corpus["train"]}, tmp_path / "run", max_steps=2)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/letter.txt").write_text("not yours")
+    with pytest.raises(HeedfulError, match="not empty"):
+        _train(corpus, tmp_path / "other", max_steps=2)
+
+
+def test_patience_counts_validations_without_a_better_bleu(corpus: dict[str, Any], tmp_path: Path) -> None:
+    # a learning rate of almost nothing: BLEU cannot improve
+    outcome = _train(
+        corpus, tmp_path / "run", patience=2, lr=1e-12, schedule="inverse-sqrt", validate_every=1, max_steps=50
+    )
+    assert outcome.position.step == 3
+    assert "2 validations without a better BLEU" in outcome.reason
+
+
+def test_epochs_are_a_limit(corpus: dict[str, Any], tmp_path: Path) -> None:
+    outcome = _train(corpus, tmp_path / "run", max_epochs=2)
+    assert (outcome.position.epoch, outcome.position.batch) == (2, 0)
+
+
+def test_fine_tuning_starts_from_the_weights_and_keeps_the_vocabulary(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "first", max_steps=4)
+    arguments = {**corpus, "output": tmp_path / "second", "init_from": tmp_path / "first", "lr": 1e-12}
+    heedful.train(**arguments, max_steps=1, threads=1, schedule="inverse-sqrt")
+    assert (tmp_path / "second/source.model").read_bytes() == (tmp_path / "first/source.model").read_bytes()
+    first, second = _weights(tmp_path / "first", 4), _weights(tmp_path / "second", 1)
+    for name in first:
+        torch.testing.assert_close(first[name], second[name])
+    with pytest.raises(HeedfulError, match="--d-model cannot change"):
+        make_job(None, arguments | {"d_model": 32})
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(corpus: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(HeedfulError) as caught:
+        _train(
+            corpus, tmp_path / "run", schedule="inverse-sqrt", lr=1e30, warmup_steps=1, max_steps=50, validate_every=1
+        )
+    assert "train.source" in str(caught.value)
+    assert "before update" in str(caught.value)
+    for made in checkpoint.all_checkpoints(tmp_path / "run"):
+        assert all(tensor.isfinite().all() for tensor in checkpoint.load_tensors(tmp_path / "run", made).values())
+
+
+def test_bad_input_leaves_nothing_behind(corpus: dict[str, Any], tmp_path: Path) -> None:
+    short = tmp_path / "short.target"
+    short.write_text("".join(f"{line}\n" for line in Path(corpus["train"][1]).read_text().split("\n")[:-2]))
+    with pytest.raises(HeedfulError, match="89"):
+        _train(corpus | {"train": (corpus["train"][0], short)}, tmp_path / "run", max_steps=2)
+    assert not (tmp_path / "run").exists()
+
+
+def _command(corpus: dict[str, Any], output: Path, **fields: Any) -> list[str]:
+    flags = [part for name, value in (SMALL | fields).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return ["train", "--train", *corpus["train"], "--valid", *corpus["valid"], "--output", str(output), *flags]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves(corpus: dict[str, Any], tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "heedful.cli.main", *_command(corpus, tmp_path / "run", max_steps=100_000)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "run").glob("checkpoints/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, errors
+    newest = checkpoint.all_checkpoints(tmp_path / "run")[-1]
+    assert newest.progress["step"] == newest.step
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    outcome = _train(corpus, tmp_path / "run", max_steps=newest.step + 1)
+    assert outcome.position.step == newest.step + 1
+
+
+def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> None:
+    fields = {"dropout": 0.0, "max_steps": 6, "validate_every": 3}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511"]
+    command = [*torchrun, "-m", "heedful.cli.main", *_command(corpus, tmp_path / "two", **fields)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    _train(corpus, tmp_path / "one", **fields)
+    one, two = _weights(tmp_path / "one", 6), _weights(tmp_path / "two", 6)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
