@@ -227,7 +227,12 @@ def test_languages(names, given, expected):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [((None, None), ("en", "de")), (("de", None), ("de", "en")), ((None, "en"), ("de", "en")), (("de", "en"), ("de", "en"))],
+    [
+        ((None, None), ("en", "de")),
+        (("de", None), ("de", "en")),
+        ((None, "en"), ("de", "en")),
+        (("de", "en"), ("de", "en")),
+    ],
 )
 def test_languages_of_translation_records(tmp_path, given, expected):
     corpus = Corpus.of(write_corpus(tmp_path, "json", [("yes", "ja")]), *given)

@@ -32,7 +32,7 @@ def bpe():
     return Tokenizer.train(SENTENCES, config())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(texts)
 @example("  leading, trailing  and   inner spaces ")
 @example(f"{MARKS}{MARKS[::-1]} x{MARKS}")
@@ -45,7 +45,7 @@ def test_every_text_comes_back(tokenizer, text):
     assert min(ids, default=EOS + 1) > EOS
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_any_tokens_decode_to_one_line_of_unicode(tokenizer, data):
     byte_or_any = st.one_of(st.integers(0, 260), st.integers(0, tokenizer.vocab_size - 1))
@@ -69,7 +69,7 @@ def test_special_symbols_add_nothing(bpe):
     assert "".join(bpe.pieces(ids)).replace("▁", " ") == " Someone runs."
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(texts)
 def test_words_of_tokens(tokenizer, text):
     """Against the definition, over bytes: start of a token, next visible character, words up to it."""
@@ -162,7 +162,13 @@ def test_sample_of_a_large_corpus(monkeypatch):
 
 def test_split_digits(bpe):
     split = Tokenizer.train(SENTENCES, config(split_digits=True))
-    assert not any(len([c for c in piece if c.isdigit()]) > 1 for piece in split.pieces(range(260, split.vocab_size)))
+
+    def most_digits(tokenizer):
+        names = tokenizer.pieces(range(260, tokenizer.vocab_size))
+        return max(sum(character.isdigit() for character in name) for name in names)
+
+    assert most_digits(bpe) > 1
+    assert most_digits(split) == 1
     assert split.decode(split.encode("1973 7")) == "1973 7"
 
 
@@ -209,10 +215,10 @@ def test_save_and_load(tmp_path, tokenizer):
     assert loaded.encode_all(SENTENCES) == tokenizer.encode_all(SENTENCES)
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"x" * 999, lambda b: b[7:]])
+@pytest.mark.parametrize("damage", [slice(0), slice(5000), slice(-1), slice(7, None)])
 def test_damaged_file_is_named(tmp_path, bpe, damage):
     path = tmp_path / "source.model"
-    path.write_bytes(damage(bpe.bytes))
+    path.write_bytes(bpe.bytes[damage])
     with pytest.raises(HeedfulError, match=r"source.model is damaged"):
         Tokenizer.load(path)
     with pytest.raises(HeedfulError, match=r"cannot read the tokenizer .*nothing.model"):

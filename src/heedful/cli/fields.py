@@ -32,7 +32,7 @@ def add_search_fields(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag(name), metavar="VALUE", default=None, help=help_text)
 
 
-def given_fields(arguments: argparse.Namespace, *kinds: type[Any]) -> dict[str, str]:
+def given_fields(arguments: argparse.Namespace, *kinds: type[Any]) -> dict[str, Any]:
     """The fields of these configurations (of all, if none is named) that the command line gives."""
     names = _fields(kinds or tuple(kind for group in _GROUPS.values() for kind in group))
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}

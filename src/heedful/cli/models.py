@@ -31,7 +31,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         translation = translator.force(arguments.sentence, arguments.target)
     else:
         [translation] = translator.translate([arguments.sentence], **given_fields(arguments, SearchConfig))
-    save(path, [Inspection.of(translation, name=Path(arguments.model).name)])
+    save(path, [Inspection.of(translation, name=Path(arguments.model).name, forced=arguments.target is not None)])
     if translation.attention is None:
         print("this model has no attention: all it knows of the source is one fixed-length state", file=sys.stderr)
     print(f"{translation.text}\n{path}")

@@ -155,7 +155,7 @@ class TrainingData:
     def batches(self, epoch: int) -> list[Indices]:
         """Indices of each batch, in order; with subword sampling this draws the epoch's segmentation first."""
         encoded = self._encoded(epoch)
-        return epoch_batches(
+        batches = epoch_batches(
             encoded.source_lengths,
             encoded.target_lengths,
             self._config.batch_tokens,
@@ -164,6 +164,9 @@ class TrainingData:
             encoded.ranges,
             self._weights,
         )
+        if self._config.short_first and epoch == 0:
+            batches.sort(key=lambda batch: int(encoded.target_lengths[batch].max()))
+        return batches
 
     def collate(self, indices: Indices, epoch: int) -> Batch:
         """One batch of `batches(epoch)`."""

@@ -26,3 +26,5 @@ class DataConfig:
     """Training pairs with more tokens than this on either side, EOS included, are skipped and counted."""
     batch_tokens: Annotated[int, Field(ge=2)] = 4096
     """Most tokens in a batch on either side, padding included."""
+    short_first: bool = False
+    """The first epoch goes from short pairs to long ones, the simplest curriculum."""

@@ -89,7 +89,7 @@ def _changed(config: Any, values: Mapping[str, Any]) -> Any:
     """A configuration with new values, checked. Text "none" unsets a field that may be unset."""
     kind = type(config)
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    current = asdict(config) | values
+    current = asdict(config) | dict(values)
     try:
         return adapter.validate_python(current)
     except ValidationError as error:

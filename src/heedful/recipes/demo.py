@@ -1,17 +1,20 @@
 """The demo: the lecture's three generations on dates, side by side in one table and on one page."""
 
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import heedful
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
-from heedful.data.dates import Example, make_dates, per_date_matches, write_dates
+from heedful.data.dates import Example, make_splits, per_date_matches, write_dates
 from heedful.decoding.config import SearchConfig
 from heedful.decoding.translator import Translator
+from heedful.inspection.record import Inspection
+from heedful.inspection.save import save
 from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
 from heedful.recipes.config import Recipe
 from heedful.recipes.job import Job
@@ -42,8 +45,8 @@ class Generation:
     share: float
 
 
-def _recipe(name: str, summary: str, model: ModelConfig, **training: float) -> Recipe:
-    return Recipe(name, summary, model, _data, replace(_training, **training), SearchConfig(beam_size=1))
+def _recipe(name: str, summary: str, model: ModelConfig) -> Recipe:
+    return Recipe(name, summary, model, _data, _training, SearchConfig(beam_size=1))
 
 
 GENERATIONS = (
@@ -92,22 +95,21 @@ class Result:
     seconds: float
 
 
-def write_data(directory: Path) -> dict[str, list[Example]]:
-    """Three corpora, PART.source and PART.target."""
-    parts = {}
-    for part, size in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
-        parts[part] = make_dates(size, _SEED, "all", "iso", ("single", "interval", "list"), split=part)
-        write_dates(parts[part], directory / part)
+def make_data(directory: Path) -> dict[str, list[Example]]:
+    """Three corpora, in memory and as PART.source and PART.target."""
+    parts: dict[str, list[Example]] = make_splits(TRAIN, VALID, TEST, _SEED)._asdict()
+    for part, examples in parts.items():
+        write_dates(examples, directory / part)
     return parts
 
 
 def train(generation: Generation, data: Path, output: Path, minutes: float) -> Translator:
     """One generation, for its share of `minutes`."""
-    corpora = {
-        part: Corpus.of((data / f"{part}.source", data / f"{part}.target")) for part in ("train", "valid")
-    }
+    train_set, valid_set = (
+        Corpus.of((data / f"{part}.source", data / f"{part}.target")) for part in ("train", "valid")
+    )
     limits = replace(generation.recipe.training, max_minutes=minutes * generation.share)
-    run(Job(replace(generation.recipe, training=limits), [corpora["train"]], [1.0], corpora["valid"], output))
+    run(Job(replace(generation.recipe, training=limits), [train_set], [1.0], valid_set, output))
     return heedful.load(output)
 
 
@@ -116,19 +118,34 @@ def measure(name: str, translator: Translator, examples: Sequence[Example]) -> R
     outputs = [translation.text for translation in translator.translate([example.source for example in examples])]
     right = [output == example.target for output, example in zip(outputs, examples, strict=True)]
     dates = [per_date_matches(output, example.target) for output, example in zip(outputs, examples, strict=True)]
-    single = [hit for hit, example in zip(right, examples, strict=True) if example.kind == "single"]
-    columns = [
-        [hit for hit, example in zip(right, examples, strict=True) if low < len(example.source) <= high]
-        for low, high in zip((0, *LENGTHS), LENGTHS, strict=False)
-    ]
-    model, speed = translator.models[0], list(_speeds(translator.loaded[0].directory))
+    lengths = [len(example.source) for example in examples]
+    loaded = translator.loaded[0]
     return Result(
         name,
         _percent(right),
         100 * sum(hits for hits, _ in dates) / sum(count for _, count in dates),
-        _percent(single),
-        [_percent(column) for column in columns],
-        sum(parameter.numel() for parameter in model.parameters()),
-        sum(speed) / max(1, len(speed)),
-        float(translator.loaded[0].checkpoint.progress["seconds"]),
+        _percent([hit for hit, example in zip(right, examples, strict=True) if example.kind == "single"]),
+        [
+            _percent([hit for hit, length in zip(right, lengths, strict=True) if low < length <= high])
+            for low, high in pairwise((0, *LENGTHS))
+        ],
+        sum(parameter.numel() for parameter in loaded.model.parameters()),
+        _tokens_per_second(loaded.directory),
+        float(loaded.checkpoint.progress["seconds"]),
     )
+
+
+def save_page(path: Path, translators: Mapping[str, Translator], sentence: str) -> None:
+    """The generations side by side on the same sentence."""
+    save(path, [Inspection.of(each.translate([sentence])[0], name=name) for name, each in translators.items()])
+
+
+def _percent(hits: Sequence[bool]) -> float:
+    return 100 * sum(hits) / len(hits) if hits else float("nan")
+
+
+def _tokens_per_second(directory: Path) -> float:
+    """The median of the training records, in target tokens."""
+    lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
+    speeds = [record["tokens_per_second"] for line in lines if line and "loss" in (record := json.loads(line))]
+    return median(speeds) if speeds else float("nan")

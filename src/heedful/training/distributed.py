@@ -17,6 +17,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        dist.barrier()  # none leaves while another still listens to it
     finally:
         dist.destroy_process_group()
 

@@ -32,7 +32,7 @@ def projected_cross_entropy(
 
     Shapes: hidden `[positions, d_model]`, projection `[vocab, d_model]`, target `[positions]`.
     """
-    smoothed, likelihood = _ProjectedCrossEntropy.apply(hidden, projection, target, epsilon)
+    smoothed, likelihood = _ProjectedCrossEntropy.apply(hidden, projection, target, epsilon)  # type: ignore[no-untyped-call]
     return smoothed, likelihood
 
 
@@ -77,7 +77,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         return smoothed, likelihood
 
     @staticmethod
-    def backward(ctx: Any, grad_smoothed: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_smoothed: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, projection_grad = ctx.saved_tensors
         return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None
 

@@ -18,11 +18,11 @@ def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
     """
     warmup = config.warmup_steps
     if config.schedule == "paper":
-        return config.lr * d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
+        return config.lr * float(d_model**-0.5 * min(step**-0.5, step * warmup**-1.5))
     if step < warmup:
         return config.lr * step / warmup
     if config.schedule == "inverse-sqrt":
-        return config.lr * (warmup / step) ** 0.5
+        return config.lr * math.sqrt(warmup / step)
     end = config.decay_steps or config.max_steps or step
     share = min(1.0, (step - warmup) / max(1, end - warmup))
     return config.lr * 0.5 * (1 + math.cos(math.pi * share))
