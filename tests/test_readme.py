@@ -90,7 +90,7 @@ class Shell:
         if target == "demo":
             from heedful.recipes import demo
 
-            for name, size in (("TRAIN", 60), ("VALID", 6), ("TEST", 12)):
+            for name, size in (("TRAIN", 100), ("VALID", 6), ("TEST", 240)):
                 self._monkeypatch.setattr(demo, name, size)
             command = shlex.split(recipe[1].replace("$(MINUTES)", "0.01"))
             assert main(command[1:]) == 0
@@ -173,12 +173,13 @@ def test_the_map_is_the_tree() -> None:
     [tree] = re.findall(r"^```\nsrc/heedful/\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     folders: list[str] = []
     drawn = set()
-    for indent, name in re.findall(r"^( +)(\S+)", tree, re.MULTILINE):
+    for indent, names in re.findall(r"^( +)((?:\S+ ? ?)+)", tree, re.MULTILINE):
         folders = folders[: len(indent) // 2 - 1]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            drawn.add("".join(folders) + name)
+        for name in names.split():
+            if name.endswith("/"):
+                folders.append(name)
+            elif name.endswith(".py"):
+                drawn.add("".join(folders) + name)
     package = ROOT / "src" / "heedful"
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if path.name != "__init__.py"}
     assert drawn == found

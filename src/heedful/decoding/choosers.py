@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class Candidates:
     """Of the whole sequence; minus infinity where there is no such continuation."""
 
 
+@runtime_checkable
 class Chooser(Protocol):
     """Carries `width` sequences for each sentence."""
 

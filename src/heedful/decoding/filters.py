@@ -4,7 +4,7 @@ What it leaves keeps its log-probability as the model gave it.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from torch import Tensor
 _NOTHING_FORCED = -1
 
 
+@runtime_checkable
 class Filter(Protocol):
     """Called once a step, for every sequence of the batch."""
 

@@ -21,12 +21,12 @@ from heedful.recipes.job import Job
 from heedful.recipes.run import run
 from heedful.training.config import TrainingConfig
 
-TRAIN, VALID, TEST = 40_000, 300, 2000
+TRAIN, VALID, TEST = 20_000, 300, 2000
 """Lines of the three sets; no calendar date stands in two of them."""
 LENGTHS = (20, 40, 60, 90, 150)
 """Upper ends of the table's columns, in source characters."""
 _SEED = 1
-_data = DataConfig(vocab_size=1000, character_coverage=1.0, split_digits=True, batch_tokens=2048, short_first=True)
+_data = DataConfig(vocab_size=1000, character_coverage=1.0, split_digits=True, batch_tokens=1024, short_first=True)
 _training = TrainingConfig(
     schedule="inverse-sqrt",
     lr=2e-3,

@@ -12,12 +12,12 @@ DEFAULT = "tiny"
 
 _small_data = TrainingConfig(
     schedule="inverse-sqrt",
-    lr=5e-3,
+    lr=4e-3,
     warmup_steps=1000,
-    ema_decay=0.998,
-    validate_every=250,
+    ema_decay=0.999,
+    validate_every=500,
     patience=12,
-    max_steps=8000,
+    max_steps=30_000,
 )
 _recurrent = TrainingConfig(
     schedule="inverse-sqrt",
@@ -26,10 +26,10 @@ _recurrent = TrainingConfig(
     adam_epsilon=1e-8,
     warmup_steps=500,
     clip_norm=1.0,
-    ema_decay=0.998,
-    validate_every=250,
+    ema_decay=0.999,
+    validate_every=500,
     patience=12,
-    max_steps=8000,
+    max_steps=30_000,
 )
 _base = TransformerConfig()
 _big = TransformerConfig(d_model=1024, d_ff=4096, heads=16, dropout=0.3)
@@ -54,7 +54,7 @@ _RECIPES = (
         "tiny",
         "A small Transformer for some ten thousand pairs; the default.",
         TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2),
-        DataConfig(vocab_size=8000),
+        DataConfig(batch_tokens=2048),
         _small_data,
     ),
     Recipe(
