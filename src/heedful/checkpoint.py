@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -298,7 +299,8 @@ def write_file(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; nothing was changed, make room and try again"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -87,3 +87,12 @@ def test_no_norm_is_the_identity() -> None:
     x, mask = _batch()
     assert NoNorm()(x, mask) is x
     assert not list(NoNorm().parameters())
+
+
+@pytest.mark.parametrize("kind", [LayerNorm, BatchNorm])
+def test_bfloat16_stays_bfloat16(kind) -> None:
+    x, mask = _batch()
+    norm = kind(D).bfloat16()
+    y = norm(x.bfloat16(), mask)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float()[mask], kind(D)(x, mask)[mask], atol=0.05, rtol=0.05)

@@ -15,8 +15,7 @@ import torch
 import heedful
 from heedful import HeedfulError, checkpoint
 from heedful.recipes.job import make_job
-
-from .conftest import SMALL
+from tests.small import SMALL
 
 
 def _train(corpus: dict[str, Any], output: Path, **fields: Any) -> Any:

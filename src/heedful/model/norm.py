@@ -46,7 +46,8 @@ class BatchNorm(nn.Module):
         mean, variance = self.running_mean, self.running_variance
         if self.training:
             mean, variance = self._statistics(x, mask)
-        return (x - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        normed = (x - mean) * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return normed.to(x.dtype)
 
     def _statistics(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         tokens = x.reshape(-1, x.size(-1)).float()
@@ -56,8 +57,8 @@ class BatchNorm(nn.Module):
         variance = ((tokens - mean).square() * real).sum(0) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1.0).clamp(min=1.0)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_variance.lerp_(unbiased, self.momentum)
+            for running, new in ((self.running_mean, mean), (self.running_variance, unbiased)):
+                running.lerp_(new.to(running.dtype), self.momentum)
         return mean, variance
 
 

@@ -96,6 +96,6 @@ def say_validation(meter: Meter, step: int, values: dict[str, Any], best: bool) 
     """A validation, on a line of its own."""
     mark = "  (best)" if best else ""
     meter.say(
-        f"step {step}  validation: perplexity {values['valid_perplexity']:.3f}, "
-        f"{values['valid_perplexity_per_word']:.3f} per word, BLEU {values['valid_bleu']:.2f}{mark}"
+        f"step {step}  validation: perplexity {values['valid_perplexity']:.4g}, "
+        f"{values['valid_perplexity_per_word']:.4g} per word, BLEU {values['valid_bleu']:.2f}{mark}"
     )

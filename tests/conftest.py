@@ -1,4 +1,4 @@
-"""A corpus and a model so small that a training takes a second."""
+"""A corpus that every test may train on."""
 
 from pathlib import Path
 from typing import Any
@@ -6,20 +6,6 @@ from typing import Any
 import pytest
 
 from heedful.data.dates import make_dates, write_dates
-
-SMALL: dict[str, Any] = {
-    "layers": 1,
-    "d_model": 16,
-    "d_ff": 32,
-    "heads": 2,
-    "vocab_size": 340,
-    "batch_tokens": 400,
-    "warmup_steps": 5,
-    "validate_every": 4,
-    "log_every": 2,
-    "threads": 1,
-    "seed": 7,
-}
 
 
 @pytest.fixture(scope="session")
