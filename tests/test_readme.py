@@ -75,7 +75,7 @@ class Shell:
                 assert main(words[1:]) == 0, line
             case "torchrun":
                 words[0] = str(Path(sys.executable).with_name("torchrun"))
-                done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+                done = subprocess.run(words, capture_output=True, text=True, timeout=300)
                 assert done.returncode == 0, f"{line}\n{done.stderr}"
             case "make":
                 self._make(words[1])

@@ -65,16 +65,17 @@ def test_stdin(monkeypatch):
     assert list(read_lines("-")) == ["eins", "zwei\u2028"]
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", "\ufeffgrün\r\n".encode(), b"x\n\n"])
 @pytest.mark.parametrize("bad", [b"caf\xe9", b"\xff", b"cut \xe2\x82", b"\xed\xa0\x80", b"\xc0\xaf"])
-def test_invalid_utf8_names_file_line_and_offset(tmp_path, mark, bad):
-    content = mark + "grün\r\n".encode() + b"x" + bad + b"\nend\n"
+def test_invalid_utf8_names_file_line_and_offset(tmp_path, before, bad):
+    content = before + b"x" + bad + b"\nend\n"
     with pytest.raises(UnicodeDecodeError) as native:
         content.decode()
     path = put(tmp_path / "latin.de", content)
     with pytest.raises(HeedfulError) as error:
         list(read_lines(path))
-    assert f"{path}, line 2, byte offset {native.value.start} " in str(error.value)
+    line = before.count(b"\n") + 1
+    assert f"{path}, line {line}, byte offset {native.value.start} " in str(error.value)
 
 
 def test_nul_names_file_and_line(tmp_path):

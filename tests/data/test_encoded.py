@@ -110,6 +110,15 @@ def test_blank_and_long_pairs_are_skipped_and_counted(tmp_path, tokenizers, capl
     assert all(f"{count} {reason}" in record.message for reason, count in reasons.items())
 
 
+def test_the_limit_includes_the_end_symbol(tmp_path, tokenizers):
+    corpus = write(tmp_path, [("word and line 7", "Wort"), ("line", "Zeile und Wort 7"), ("a", "b")])
+    for side, tokenizer in enumerate((tokenizers.source, tokenizers.target)):
+        tokens = len(tokenizer.encode(list(corpus.pairs())[side][side]))
+        for max_length in (tokens, tokens + 1):
+            encoded = encode([corpus], tokenizers, DataConfig(max_length=max_length), tmp_path / "data")
+            assert (side + 1 in encoded.lines) == (max_length == tokens + 1)
+
+
 def test_a_line_that_must_be_too_long_is_not_tokenised(tmp_path, tokenizers, monkeypatch):
     seen = []
     method = Tokenizer.encode_all
@@ -231,16 +240,17 @@ def test_sampled_segmentations(tmp_path, tokenizers, count_calls):
     assert count_calls == before
 
 
-def test_a_draw_that_is_too_long_gives_way_to_the_plain_segmentation(tmp_path, tokenizers):
-    pairs = [("word", "Wort"), ("line of source", "Zeile im Ziel")]
-    longest = max(len(t.encode(p[s])) for p in pairs for s, t in enumerate((tokenizers.source, tokenizers.target)))
-    config = DataConfig(subword_sampling=0.9, max_length=longest + 1)
-    corpus = write(tmp_path, pairs)
+def test_a_draw_that_is_too_long_gives_way_to_the_plain_segmentation(tmp_path, tokenizers, corpus):
+    longest = encode([corpus], tokenizers, DataConfig(), tmp_path / "any").source_lengths.max()
+    config = DataConfig(subword_sampling=0.3, max_length=int(longest))
     plain = encode([corpus], tokenizers, config, tmp_path / "data")
-    for seed in range(5):
+    gave_way = 0
+    for seed in range(7):
         drawn = encode([corpus], tokenizers, config, tmp_path / "data", seed)
-        assert max(drawn.source_lengths.max(), drawn.target_lengths.max()) <= config.max_length
-        assert drawn.source(1).tolist() == plain.source(1).tolist()
+        assert drawn.source_lengths.max() == longest  # some draws just fit
+        assert texts(drawn, tokenizers) == PAIRS
+        gave_way += sum(drawn.source(i).tolist() == plain.source(i).tolist() for i in range(len(PAIRS)))
+    assert gave_way > 7
 
 
 def test_without_sampling_a_seed_means_nothing(tmp_path, tokenizers, corpus):

@@ -43,6 +43,7 @@ def _dates(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="calendar dates of one part only: no date of valid or test stands in train",
     )
+    parser.add_argument("--no-times", action="store_true", help="dates alone, without times of day")
     parser.add_argument("--output", required=True, metavar="PREFIX", help="writes PREFIX.source and PREFIX.target")
 
 

@@ -18,7 +18,13 @@ def dates(arguments: argparse.Namespace) -> int:
         raise HeedfulError(f"--size {arguments.size} is no number of lines; give 1 or more")
     targets = arguments.target.split(",") if "," in arguments.target else arguments.target
     examples = make_dates(
-        arguments.size, arguments.seed, arguments.sources, targets, arguments.kinds, split=arguments.split
+        arguments.size,
+        arguments.seed,
+        arguments.sources,
+        targets,
+        arguments.kinds,
+        split=arguments.split,
+        times=not arguments.no_times,
     )
     source, target = write_dates(examples, arguments.output)
     print(f"{len(examples)} lines in {source} and {target}, sha256 {digest(examples)}")

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,7 +17,7 @@ class Request(SearchConfig):
     """Search, or sampling where `sample` is true."""
 
     n_best: Annotated[int, Field(ge=1)] = 1
-    """Hypotheses of each sentence, best first; with `sample`, so many draws."""
+    """Hypotheses of each sentence, best first; with `sample`, so many draws. The beam is as wide unless it is given."""
     sample: bool = False
     """Draw every token at random instead of searching."""
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
@@ -50,6 +50,8 @@ class Request(SearchConfig):
             raise HeedfulError(
                 f"{_flag(name)} cannot be {values[name]!r}: {message[0].lower()}{message[1:]}"
             ) from error
+        if "beam_size" not in given and request.n_best > request.beam_size:
+            request = replace(request, beam_size=request.n_best)
         request._check()
         return request
 

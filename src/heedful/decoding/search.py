@@ -95,7 +95,7 @@ def search(
     largest_penalty = torch.tensor([penalty(length) for length in max_lengths.tolist()], device=max_lengths.device)
     found: list[list[Hypothesis]] = [[] for _ in range(len(max_lengths))]
     beam = _start(chooser, len(max_lengths), bos, n_best, max_lengths.device)
-    while len(beam.sentences):
+    while True:
         log_probs, state = step(beam.tokens[:, :, -1].flatten(), state)
         candidates = _choose(log_probs, beam, filters, chooser)
         ending = (candidates.tokens == eos)[:, : chooser.width]
@@ -111,9 +111,11 @@ def search(
             found[int(beam.sentences[sentence])].append(hypothesis)
         if done.any():
             _add_unfinished(found, beam, done, penalty)
+            if done.all():
+                break
             going = (~done).nonzero().squeeze(1).to(max_lengths.device)
             onward, parents, state = onward.select(going), parents.index_select(0, going), state.select(going)
-        if chooser.width > 1 and len(onward.sentences):
+        if chooser.width > 1:
             # [sentences, width] places in the sentence → [sentences * width] places in the batch
             first = torch.arange(len(parents), device=parents.device).unsqueeze(1) * chooser.width
             state = state.reorder((first + parents).flatten())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -217,7 +218,14 @@ class Decoder(nn.Module):
     ) -> tuple[Float[Tensor, "rows 1 d_model"], tuple[KeysValues, ...]]:
         """One position further; `past` and `memory` hold each layer's keys and values."""
         grown = []
-        for layer, own, source in zip(self.layers, past, memory, strict=True):
-            x, own = layer.step(x, own, source, attend)  # type: ignore[operator]
+        for layer, own, source in zip(self._layers(), past, memory, strict=True):
+            x, own = layer.step(x, own, source, attend)
             grown.append(own)
         return self.final_norm(x, None), tuple(grown)
+
+    def keys_values(self, memory: Float[Tensor, "batch source d_model"]) -> tuple[KeysValues, ...]:
+        """What each layer's attention over the memory needs of it, for all steps."""
+        return tuple(layer.cross_attention.keys_values(memory) for layer in self._layers())
+
+    def _layers(self) -> list[DecoderLayer]:
+        return cast("list[DecoderLayer]", list(self.layers))

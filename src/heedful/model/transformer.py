@@ -10,7 +10,7 @@ from heedful.model.attention import KeysValues
 from heedful.model.embedding import InputEmbedding, Projection
 from heedful.model.masks import over_heads
 from heedful.model.seq2seq import AttentionRecord, Seq2Seq
-from heedful.model.stacks import Decoder, DecoderLayer, Encoder, Teacher
+from heedful.model.stacks import Decoder, Encoder, Teacher
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
 
     def start(self, memory: TransformerMemory, beam: int = 1) -> TransformerState:
         """Keys and values of the memory are made here, once for a sentence."""
-        layers = [layer for layer in self.decoder.layers if isinstance(layer, DecoderLayer)]
-        keys_values = tuple(layer.cross_attention.keys_values(memory.hidden) for layer in layers)
+        keys_values = self.decoder.keys_values(memory.hidden)
         rows = memory.hidden.size(0) * beam
         past = tuple(KeysValues(*(x.new_empty(rows, x.size(1), 0, x.size(3)) for x in kv)) for kv in keys_values)
         return TransformerState(keys_values, over_heads(memory.mask), past)

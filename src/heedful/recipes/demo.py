@@ -21,16 +21,17 @@ from heedful.recipes.job import Job
 from heedful.recipes.run import run
 from heedful.training.config import TrainingConfig
 
-TRAIN, VALID, TEST = 20_000, 300, 2000
+TRAIN, VALID, TEST = 12_000, 300, 2000
 """Lines of the three sets; no calendar date stands in two of them."""
-LENGTHS = (20, 40, 60, 90, 150)
+LENGTHS = (20, 40, 80, 150)
 """Upper ends of the table's columns, in source characters."""
 _SEED = 1
 _data = DataConfig(vocab_size=1000, character_coverage=1.0, split_digits=True, batch_tokens=1024, short_first=True)
 _training = TrainingConfig(
     schedule="inverse-sqrt",
-    lr=2e-3,
+    lr=3e-3,
     warmup_steps=200,
+    label_smoothing=0.0,
     ema_decay=0.99,
     clip_norm=1.0,
     validate_every=1_000_000,
@@ -54,7 +55,7 @@ GENERATIONS = (
         _recipe(
             "rnn",
             "RNN Seq2Seq: one fixed-length vector for the whole source",
-            RecurrentConfig(attention="none", dropout=0.1),
+            RecurrentConfig(attention="none", dropout=0.0),
         ),
         0.25,
     ),
@@ -62,7 +63,7 @@ GENERATIONS = (
         _recipe(
             "rnn-attention",
             "RNN Seq2Seq with attention: every encoder state at every step",
-            RecurrentConfig(attention="dot", dropout=0.1),
+            RecurrentConfig(attention="dot", dropout=0.0),
         ),
         0.3,
     ),
@@ -70,7 +71,7 @@ GENERATIONS = (
         _recipe(
             "transformer",
             "Transformer: attention alone",
-            TransformerConfig(layers=2, d_model=128, d_ff=512, heads=4, dropout=0.1),
+            TransformerConfig(layers=2, d_model=128, d_ff=512, heads=4, dropout=0.0),
         ),
         0.45,
     ),
@@ -96,8 +97,8 @@ class Result:
 
 
 def make_data(directory: Path) -> dict[str, list[Example]]:
-    """Three corpora, in memory and as PART.source and PART.target."""
-    parts: dict[str, list[Example]] = make_splits(TRAIN, VALID, TEST, _SEED)._asdict()
+    """Three corpora, in memory and as PART.source and PART.target; without times, to be learned in minutes."""
+    parts: dict[str, list[Example]] = make_splits(TRAIN, VALID, TEST, _SEED, times=False)._asdict()
     for part, examples in parts.items():
         write_dates(examples, directory / part)
     return parts

@@ -266,12 +266,11 @@ class Trainer:
 
     def _validate_and_save(self, meter: Meter, recorder: Recorder | None) -> None:
         started = time.monotonic()
-        bleu = 0.0
+        validation: Validation | None = None
         if recorder:
             meter.update(self._share(1), "validating")
             validation = self._validated()
-            bleu = validation.bleu
-        bleu = distributed.from_first(bleu, self.model.device)
+        bleu = distributed.from_first(validation.bleu if validation else 0.0, self.model.device)
         best = self.position.best_bleu is None or bleu > self.position.best_bleu
         self.position = replace(
             self.position,
@@ -279,12 +278,12 @@ class Trainer:
             stale=0 if best else self.position.stale + 1,
             seconds=self.position.seconds + time.monotonic() - started,
         )
-        if recorder:
+        if recorder and validation:
             scores = {f"valid_{name}": value for name, value in asdict(replace(validation, hypotheses=())).items()}
             del scores["valid_hypotheses"]
             recorder.write(self.position.step, scores)
             say_validation(meter, self.position.step, scores, best)
-            self._save(validation)
+        self._save(validation)  # every process has to know that this step is saved
 
     def _validated(self) -> Validation:
         """Scores of the weights that will be saved: their moving average where there is one."""

@@ -98,6 +98,7 @@ def make_dates(
     *,
     split: Split = "all",
     list_lengths: tuple[int, int] = LIST_LENGTHS,
+    times: bool = True,
 ) -> list[Example]:
     """Examples with distinct sources; the same arguments give the same ones in the same order.
 
@@ -105,10 +106,11 @@ def make_dates(
         sources: locales, all equally likely, see `parse_sources`.
         target: "iso" for ISO 8601, a locale, or several of these, see `parse_targets`. With several, the first token
             of a source names its target, as in `<2de>` (Johnson et al. 2017). No locale is its own target.
-        kinds: "single" dates, "interval"s, "list"s, in turn. Half of all lines have no times.
+        kinds: "single" dates, "interval"s, "list"s, in turn.
         split: dates of this split only, see `split_of`.
         list_lengths: least and most dates in a list. Lists drop dates, down to the least, that take them beyond
             `LONGEST` characters.
+        times: half of all lines have times of day, in minutes or seconds; else none has.
 
     Raises:
         HeedfulError: unknown names, nothing to translate, or fewer different lines than asked for.
@@ -123,7 +125,7 @@ def make_dates(
         raise HeedfulError(f"dates: lists of {list_lengths[0]} to {list_lengths[1]} dates; the least is 2 or more")
     rng = random.Random(f"{seed} {split}")
     values = _Values(rng, split, list_lengths)
-    forms = {kind: _forms_by_locale(locales, kind) for kind in wanted}
+    forms = {kind: _forms_by_locale(locales, kind, times) for kind in wanted}
     examples: dict[str, Example] = {}
     while len(examples) < size:
         kind = wanted[len(examples) % len(wanted)]
@@ -153,23 +155,24 @@ def make_splits(
     kinds: str | Sequence[str] = KINDS,
     *,
     list_lengths: tuple[int, int] = LIST_LENGTHS,
+    times: bool = True,
 ) -> Splits:
     """Corpora of three sizes, made as by `make_dates`."""
 
     def make(size: int, split: Split) -> list[Example]:
-        return make_dates(size, seed, sources, target, kinds, split=split, list_lengths=list_lengths)
+        return make_dates(size, seed, sources, target, kinds, split=split, list_lengths=list_lengths, times=times)
 
     return Splits(make(train, "train"), make(valid, "valid"), make(test, "test"))
 
 
-def _forms_by_locale(locales: tuple[str, ...], kind: Kind) -> list[tuple[str, list[list[Form]]]]:
+def _forms_by_locale(locales: tuple[str, ...], kind: Kind, times: bool) -> list[tuple[str, list[list[Form]]]]:
     """Each locale's forms in groups of equal weight: without times (twice), with minutes, with seconds."""
     found = []
     for locale, forms in clear_forms(locales).items():
         fitting = [form for form in forms if form.content.kind == kind]
         groups = [
             [form for form in fitting if form.content.precision == precision]
-            for precision in (None, None, "minutes", "seconds")
+            for precision in ((None, None, "minutes", "seconds") if times else (None,))
         ]
         if fitting:
             found.append((locale, [group for group in groups if group]))
