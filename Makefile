@@ -23,6 +23,13 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# What the documentation says is true: its commands run, its links and names exist.
+docs: setup
+	$(BIN)/python -m pytest tests/test_readme.py
+
+bench: setup
+	$(BIN)/python benchmarks/steps.py
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -139,7 +139,6 @@ def test_both_readmes_have_the_same_commands() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
-    assert targets
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 

@@ -10,7 +10,7 @@ from heedful.cli.main import build_parser, main
 
 
 def _heedful(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "heedful.cli.main", *arguments]
+    command = [sys.executable, "-m", "heedful", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -82,7 +82,7 @@ def test_dates_are_written_where_asked(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "x.sh").write_text(f"{sys.executable} -m heedful.cli.main recipes big | head -1")
+    (tmp_path / "x.sh").write_text(f"{sys.executable} -m heedful recipes big | head -1")
     done = subprocess.run(["bash", str(tmp_path / "x.sh")], capture_output=True, text=True, check=False)
     assert done.stderr == ""
 

@@ -93,6 +93,11 @@ def test_every_bad_byte_is_counted_with_its_offset(tmp_path):
     assert "1 lines with a NUL" in report.refuses[1]
 
 
+def test_offsets_count_the_byte_order_mark(tmp_path):
+    [train] = check_data(write(tmp_path, [(b"\xef\xbb\xbfa\xff", "x"), (b"\xff", "y")])).sets
+    assert train.files[0].invalid_utf8_offsets == [4, 6]
+
+
 def test_many_bad_lines_are_all_counted(tmp_path):
     [train] = check_data(write(tmp_path, [(b"\xff", "x")] * 1500)).sets
     assert train.files[0].invalid_utf8.count == 1500

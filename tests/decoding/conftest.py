@@ -71,13 +71,13 @@ def all_sequences(max_length: int) -> Iterator[tuple[int, ...]]:
 
 
 LINES = [
-    "A dog runs through the deep snow.",
-    "Two men are talking about a red car near the lake!",
-    "그 개는 눈 속을 달린다",
-    "El perro corre.",
-    "Eine Frau mit einem roten Hut liest den Kindern ein langes Buch vor, das sie sehr mögen.",
+    "A dog runs.",
+    "Two men by a red car!",
+    "그 개는 달린다",
+    "El perro",
+    "Eine Frau mit rotem Hut liest vor",
     "x",
-    "A small child jumps.",
+    "A child",
 ]
 
 CONFIGS: dict[str, ModelConfig] = {
@@ -95,13 +95,8 @@ def tokenizers() -> Tokenizers:
 
 
 def random_model(name: str, tokenizers: Tokenizers, seed: int = 1) -> Seq2Seq[Any, Any]:
-    """Weights large enough for probabilities that differ clearly."""
     torch.manual_seed(seed)
-    model = build_model(CONFIGS[name], tokenizers.source.vocab_size, tokenizers.target.vocab_size)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(1.5)
-    return model.eval()
+    return build_model(CONFIGS[name], tokenizers.source.vocab_size, tokenizers.target.vocab_size).eval()
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +105,7 @@ def make_translator(tokenizers: Tokenizers) -> Callable[..., Translator]:
 
     def make(*names: str, **options: Any) -> Translator:
         models = [random_model(name, tokenizers, seed) for seed, name in enumerate(names, start=1)]
-        return Translator(models, tokenizers, SearchConfig(max_extra_tokens=5), **options)
+        return Translator(models, tokenizers, SearchConfig(max_extra_tokens=3), **options)
 
     return make
 

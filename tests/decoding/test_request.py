@@ -30,7 +30,8 @@ def test_text_is_read_as_flags_are() -> None:
         ({"length_penalty": float("nan")}, ["length-penalty"]),
         ({"length_penalty_kind": "gnmt"}, ["length-penalty-kind cannot be 'gnmt'", "paper"]),
         ({"beam": 5}, ["unknown option beam", "nearest is beam-size"]),
-        ({"n_best": 11}, ["n-best 11", "give beam-size 11"]),
+        ({"length_penalty": float("inf")}, ["length-penalty"]),
+        ({"n_best": 11, "beam_size": 7}, ["n-best 11", "give beam-size 11"]),
         ({"n_best": 0}, ["n-best cannot be 0"]),
         ({"temperature": 0.5}, ["temperature is for sampling"]),
         ({"top_k": 5}, ["top-k is for sampling"]),
@@ -45,6 +46,11 @@ def test_errors(options: dict[str, Any], words: list[str]) -> None:
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_beam_is_as_wide_as_n_best_unless_it_is_given() -> None:
+    assert Request.of(OWN, {"n_best": 11}).beam_size == 11
+    assert Request.of(OWN, {"n_best": 5}).beam_size == 7
 
 
 def test_samples_may_be_more_than_the_beam() -> None:

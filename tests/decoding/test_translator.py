@@ -25,14 +25,14 @@ def differences(first: list[Translation], second: list[Translation]) -> int:
     ties = 0
     for one, two in zip(first, second, strict=True):
         assert one.source == two.source
-        assert one.score == pytest.approx(two.score, abs=1e-5)
+        assert one.score == pytest.approx(two.score, rel=1e-5, abs=1e-5)
         ties += one.text != two.text
     return ties
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_batch_size_and_order_change_no_output(translator: Translator, beam_size: int) -> None:
-    lines = LINES + [f"{first} {second}" for first, second in zip(LINES, LINES[::-1], strict=True)]
+    lines = [*LINES, *LINES[:3], f"{LINES[0]} {LINES[5]}"]
     alone = translator.translate(lines, batch_tokens=1, beam_size=beam_size)
     for batch_tokens in (40, 100_000):
         together = translator.translate(lines, batch_tokens=batch_tokens, beam_size=beam_size)
@@ -71,20 +71,6 @@ def test_scoring_agrees_with_forcing_in_any_batch(translator: Translator) -> Non
         assert len(forced.tokens) == tokens
         assert forced.tokens[-1] == "</s>"
         assert forced.score == pytest.approx(log_prob / ((5 + tokens) / 6) ** 0.6, abs=1e-4)
-
-
-def test_probabilities_of_scoring_sum_to_one(make_translator: Make) -> None:
-    """p(EOS at once) + Σ p(token, …): the first token's distribution, read off forced passes."""
-    translator = make_translator("transformer")
-    first = [
-        translator.force("x", text).best
-        for text in ("", *(chr(code) for code in range(0x21, 0x7F)))
-        if len(translator.tokenizers.target.encode(text)) <= 2
-    ]
-    by_token = {each.token_ids[0]: each.token_log_probs[0] for each in first}
-    assert EOS in by_token
-    assert len(by_token) > 1
-    assert sum(np.exp(list(by_token.values()))) < 1
 
 
 def test_special_symbols_are_never_emitted(translator: Translator) -> None:
@@ -126,12 +112,12 @@ def test_outputs_are_at_most_so_many_tokens_longer(make_translator: Make) -> Non
     for extra in (1, 7):
         for found in translator.translate(LINES, max_extra_tokens=extra, n_best=4):
             assert all(len(each.tokens) <= len(found.source_tokens) + extra for each in found.hypotheses)
-    longest = max(len(each.tokens) for each in translator.translate(["x"], max_extra_tokens=60, beam_size=1))
-    assert longest == 62
+    [long] = translator.translate(["x"], max_extra_tokens=60, beam_size=1)
+    assert len(long.tokens) == len(long.source_tokens) + 60
 
 
 def test_prefixes(translator: Translator) -> None:
-    forced = ["Ein ", "", "그 개", "zzz " * 13, "A", "B", ""]
+    forced = ["Ein ", "", "그 개", "zzz " * 5, "A", "B", ""]
     for found, prefix in zip(translator.translate(LINES, prefixes=forced, n_best=3), forced, strict=True):
         assert all(each.text.startswith(prefix) for each in found.hypotheses)
     assert all(each.text.startswith("Eine Frau") for each in translator.translate(LINES, prefixes="Eine Frau"))
@@ -255,11 +241,11 @@ def test_a_stream_is_the_same_as_a_list(make_translator: Make) -> None:
 def test_settings_come_from_the_translator_unless_a_call_gives_them(make_translator: Make) -> None:
     translator = make_translator("transformer")
     settings = translator.search_with(beam_size="2", length_penalty_kind=None)
-    assert (settings.beam_size, settings.length_penalty_kind, settings.max_extra_tokens) == (2, "paper", 5)
+    assert (settings.beam_size, settings.length_penalty_kind, settings.max_extra_tokens) == (2, "paper", 3)
     with pytest.raises(HeedfulError, match="nearest is beam-size"):
         translator.translate(LINES, beam=3)
     with pytest.raises(HeedfulError, match="n-best"):
-        next(translator.translate_stream(LINES, n_best=5))
+        next(translator.translate_stream(LINES, n_best=5, beam_size=3))
 
 
 def test_a_model_in_training_is_refused(make_translator: Make) -> None:

@@ -136,7 +136,7 @@ def _command(corpus: dict[str, Any], output: Path, **fields: Any) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves(corpus: dict[str, Any], tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "heedful.cli.main", *_command(corpus, tmp_path / "run", max_steps=100_000)]
+    command = [sys.executable, "-m", "heedful", *_command(corpus, tmp_path / "run", max_steps=100_000)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "run").glob("checkpoints/step-*")) and time.monotonic() < deadline:
@@ -154,7 +154,7 @@ def test_a_signal_saves_and_leaves(corpus: dict[str, Any], tmp_path: Path, numbe
 def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> None:
     fields = {"dropout": 0.0, "max_steps": 6, "validate_every": 3}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511"]
-    command = [*torchrun, "-m", "heedful.cli.main", *_command(corpus, tmp_path / "two", **fields)]
+    command = [*torchrun, "-m", "heedful", *_command(corpus, tmp_path / "two", **fields)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )

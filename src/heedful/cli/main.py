@@ -81,7 +81,3 @@ def _report_to_stderr() -> None:
         handler.setFormatter(logging.Formatter("heedful: %(message)s"))
         logger.addHandler(handler)
         logger.propagate = False
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,7 @@ class SearchConfig:
 
     beam_size: Annotated[int, Field(ge=1)] = 4
     """Hypotheses kept at each step; 1 is greedy search."""
-    length_penalty: Annotated[float, Field(ge=0.0)] = 0.6
+    length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 0.6
     """α; a hypothesis of n tokens, EOS included, is ranked by log-probability / penalty(n)."""
     length_penalty_kind: Literal["paper", "length", "none"] = "paper"
     """penalty(n): paper ((5 + n) / 6)^α (Wu et al. 2016), length n^α, none 1."""

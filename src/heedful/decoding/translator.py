@@ -183,11 +183,12 @@ class Translator:
         self, texts: Sequence[str], prefixes: Sequence[str], request: Request, batch_tokens: int, start: int
     ) -> list[Translation]:
         """`start` is the number of texts that came before."""
-        filled = [row for row, text in enumerate(texts) if text.strip()]
+        blank = [not text or text.isspace() for text in texts]
+        filled = [row for row in range(len(texts)) if not blank[row]]
         numbers = [start + row for row in filled]
         sources = self._encode(self.tokenizers.source, [texts[row] for row in filled], numbers)
         begun = self._encode(self.tokenizers.target, [prefixes[row] for row in filled], numbers)
-        answers = {row: self._answer(text, [], []) for row, text in enumerate(texts) if not text.strip()}
+        answers = {row: self._answer(text, [], []) for row, text in enumerate(texts) if blank[row]}
         for places in _batches([len(source) + 1 for source in sources], batch_tokens):
             found = self._search(
                 [sources[place] for place in places],

@@ -3,6 +3,7 @@
 import math
 import platform
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -130,8 +131,22 @@ def _record(job: Job) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("heedful", "torch", "sentencepiece", "sacrebleu")},
+            "commit": _commit(),
         },
     }
+
+
+def _commit() -> str | None:
+    """Of the checkout that this code stands in, "-dirty" where it was changed; None for an installed package."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude", "*"]
+        tracked = subprocess.run(["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True)
+        return (
+            subprocess.run(command, capture_output=True, text=True).stdout.strip() if not tracked.returncode else None
+        )
+    except OSError:
+        return None
 
 
 def _same_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
