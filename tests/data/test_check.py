@@ -89,8 +89,8 @@ def test_every_bad_byte_is_counted_with_its_offset(tmp_path):
     assert report.sets[0].source.separators == found()
     assert report.sets[0].source.replaced == found()
     assert len(report.refuses) == 2
-    assert "2 lines that are not UTF-8; the first is line 3, byte offset" in report.refuses[0]
-    assert "1 lines with a NUL" in report.refuses[1]
+    assert "invalid UTF-8 in 2 lines; the first is line 3, byte offset" in report.refuses[0]
+    assert "NUL in 1 line;" in report.refuses[1]
 
 
 def test_offsets_count_the_byte_order_mark(tmp_path):
@@ -212,7 +212,7 @@ def test_report_for_people_and_for_programs(tmp_path):
     assert json.loads(json.dumps(asdict(report)))["sets"][0]["files"][1]["invalid_utf8"]["lines"] == [6]
     text = render(report)
     assert "train would refuse this:" in text
-    assert f"{corpus.paths[1]} has 1 lines that are not UTF-8; the first is line 6" in text
+    assert f"{corpus.paths[1]}: invalid UTF-8 in 1 line; the first is line 6" in text
     assert "pairs of valid that are in train too: 29" in text
     assert max(map(len, text.split("\n"))) < 300
     assert "\x1b" not in text

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from heedful.decoding.choosers import BeamSearch
-from heedful.decoding.filters import Filter
+from heedful.decoding.filters import Ban, Filter
 from heedful.decoding.penalty import PENALTIES, Penalty
 from heedful.decoding.search import Hypothesis, search
 
@@ -136,7 +136,7 @@ def test_ties_go_to_the_lower_token(width: int) -> None:
         max_lengths=torch.tensor([5, 5, 5]),
         chooser=BeamSearch(width),
         penalty=PENALTIES["length"](1.0),
-        filters=[lambda log_probs, tokens, _: log_probs.index_fill_(1, torch.tensor([0]), -torch.inf)],
+        filters=[Ban([BOS])],
         n_best=width,
     )
     # Every sequence scores -1. EOS is the lowest token left, 2 the next; the first parent goes before the others.
@@ -153,14 +153,10 @@ def test_a_dead_end_gives_what_there_is(width: int, impossible: float) -> None:
             log_probs[sentences == 1] = impossible
         return log_probs
 
-    without_eos = torch.tensor([EOS])
-    never_end_early: list[Filter] = [
-        lambda log_probs, tokens, sentences: (
-            log_probs.index_fill_(1, without_eos, -torch.inf) if tokens.size(1) < 3 else log_probs
-        ),
-        dead_after_two,
-    ]
-    found = run(width, PENALTIES["length"](1.0), [4, 4, 4], filters=never_end_early)
+    def not_before_the_end(log_probs: Tensor, tokens: Tensor, sentences: Tensor) -> Tensor:
+        return Ban([EOS])(log_probs, tokens, sentences) if tokens.size(1) < 3 else log_probs
+
+    found = run(width, PENALTIES["length"](1.0), [4, 4, 4], filters=[not_before_the_end, dead_after_two])
     assert [each.finished for [each] in found] == [True, False, True]
     assert len(found[1][0].tokens) == 2
     assert EOS not in found[1][0].tokens

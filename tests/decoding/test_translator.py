@@ -185,7 +185,13 @@ def test_long_lines_are_cut_with_a_notice(
     monkeypatch.setattr(logging.getLogger("heedful"), "propagate", True)
     lines = ["x", "A dog " * 50, "", "y" * 10_000, "z"]
     whole = translator.translate(lines)
-    assert [len(each.source_tokens) for each in whole] == [len(whole[0].source_tokens), 23, 0, 23, len(whole[4].source_tokens)]
+    assert [len(each.source_tokens) for each in whole] == [
+        len(whole[0].source_tokens),
+        23,
+        0,
+        23,
+        len(whole[4].source_tokens),
+    ]
     assert [record.getMessage() for record in caplog.records] == [
         f"line {number} has more than 22 tokens; only the first 22 are read" for number in (2, 4)
     ]

@@ -291,17 +291,21 @@ def _problems(report: SetReport, with_text: int) -> list[str]:
             problems.append(f"{file.path} is empty")
         if (bad := file.invalid_utf8).count:
             where = f"the first is line {bad.lines[0]}, byte offset {file.invalid_utf8_offsets[0]}"
-            problems.append(f"{file.path} has {bad.count} lines that are not UTF-8; {where}")
+            problems.append(f"{file.path}: invalid UTF-8 in {_lines(bad.count)}; {where}")
         if file.nul.count:
-            problems.append(f"{file.path} has {file.nul.count} lines with a NUL; the first is line {file.nul.lines[0]}")
+            problems.append(f"{file.path}: NUL in {_lines(file.nul.count)}; the first is line {file.nul.lines[0]}")
         if (bad := file.malformed).count:
             where = f"the first is line {bad.lines[0]}: {file.malformed_reason}"
-            problems.append(f"{file.path} has {bad.count} lines that are no pair; {where}")
+            problems.append(f"{file.path}: no pair in {_lines(bad.count)}; {where}")
     if len({file.lines for file in report.files}) > 1 and not any(file.unreadable for file in report.files):
-        problems.append(" but ".join(f"{file.path} has {file.lines} lines" for file in report.files))
+        problems.append(" but ".join(f"{file.path} has {_lines(file.lines)}" for file in report.files))
     if not problems and not (report.usable if report.name == "train" else with_text):
         problems.append(f"{report.files[0].path} has no pair that can be used: every one is blank or overlong")
     return problems
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
 
 
 def _repeated(values: "array[int]") -> NDArray[np.bool_]:
@@ -331,7 +335,8 @@ def render(report: Report) -> str:
         console.print(f"{found.name}: {found.usable:,} usable pairs of {found.pairs:,} in {files}")
         console.print(_table(found), soft_wrap=False)
         for problem in found.problems:
-            console.print(f"  ! {problem}")
+            if problem not in report.refuses:
+                console.print(f"  ! {problem}")
         console.print()
     for overlap in report.overlaps:
         for what, finding in (("pairs", overlap.pairs), ("sources", overlap.sources)):
