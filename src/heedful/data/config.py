@@ -12,7 +12,7 @@ class DataConfig:
 
     tokenizer: Literal["bpe", "unigram"] = "bpe"
     """SentencePiece model, learned from the training text."""
-    vocab_size: Annotated[int, Field(ge=260)] = 8000
+    vocab_size: Annotated[int, Field(ge=261)] = 8000
     """Pieces in a vocabulary, capped with a notice where the corpus cannot fill it."""
     vocabulary: Literal["joint", "separate"] = "joint"
     """One vocabulary for both languages, or one each."""

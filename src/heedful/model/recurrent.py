@@ -198,11 +198,6 @@ class RecurrentSeq2Seq(Seq2Seq[RecurrentMemory, RecurrentState]):
         hidden: Tensor = self.decoder(target, self.decoder.start(memory, beam=1))[0]
         return hidden
 
-    def project(self, hidden: Float[Tensor, "*positions d_model"]) -> Float[Tensor, "*positions vocab"]:
-        """Logits."""
-        logits: Tensor = self.projection(hidden)
-        return logits
-
     def start(self, memory: RecurrentMemory, beam: int = 1) -> RecurrentState:
         """The encoder's final states, for every sequence."""
         return self.decoder.start(memory, beam)

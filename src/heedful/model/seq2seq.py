@@ -63,10 +63,6 @@ class Seq2Seq(ABC, nn.Module, Generic[M, S]):
         """Teacher forcing: the hidden state before the projection at every position of BOS + target."""
 
     @abstractmethod
-    def project(self, hidden: Float[Tensor, "*positions d_model"]) -> Float[Tensor, "*positions vocab"]:
-        """Logits: the linear map before the softmax (Section 3.4)."""
-
-    @abstractmethod
     def start(self, memory: M, beam: int = 1) -> S:
         """The state before the first step, for `beam` sequences a sentence."""
 
@@ -83,6 +79,11 @@ class Seq2Seq(ABC, nn.Module, Generic[M, S]):
         target_mask: Bool[Tensor, "batch target"],
     ) -> AttentionRecord:
         """Every attention weight of a forced pass over BOS + target; the same computation as `decode`."""
+
+    def project(self, hidden: Float[Tensor, "*positions d_model"]) -> Float[Tensor, "*positions vocab"]:
+        """Logits: the linear map before the softmax (Section 3.4)."""
+        logits: Tensor = self.projection(hidden)
+        return logits
 
     def forward(
         self,

@@ -87,11 +87,6 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         hidden: Tensor = self.decoder(self.target_input(target), teacher)[0]
         return hidden
 
-    def project(self, hidden: Float[Tensor, "*positions d_model"]) -> Float[Tensor, "*positions vocab"]:
-        """Logits."""
-        logits: Tensor = self.projection(hidden)
-        return logits
-
     def start(self, memory: TransformerMemory, beam: int = 1) -> TransformerState:
         """Keys and values of the memory are made here, once for a sentence."""
         keys_values = self.decoder.keys_values(memory.hidden)
