@@ -12,8 +12,9 @@ DEFAULT = "tiny"
 
 _small_data = TrainingConfig(
     schedule="inverse-sqrt",
-    lr=4e-3,
+    lr=3e-3,
     warmup_steps=1000,
+    clip_norm=1.0,
     ema_decay=0.999,
     validate_every=500,
     patience=12,
@@ -53,7 +54,7 @@ _RECIPES = (
     Recipe(
         "tiny",
         "A small Transformer for some ten thousand pairs; the default.",
-        TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2),
+        TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, norm_position="pre"),
         DataConfig(batch_tokens=2048),
         _small_data,
     ),
