@@ -1,5 +1,8 @@
-"""Settings of a model so small that a training takes a second."""
+"""Settings of a model so small that a training takes a second, and a disk so small that nothing fits on it."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 SMALL: dict[str, Any] = {
@@ -15,3 +18,14 @@ SMALL: dict[str, Any] = {
     "threads": 1,
     "seed": 7,
 }
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """As a full disk: what would make a file longer than `room` bytes fails half-way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,7 +1,6 @@
 """Model directories: whole or not there, checked when read, averaged as Section 6.1 says."""
 
 import json
-import resource
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
+from tests.small import full_disk
 
 _MODEL = TransformerConfig(layers=1, d_model=8, d_ff=11, heads=2)
 
@@ -75,6 +75,12 @@ def test_pruning_keeps_the_best_and_the_newest(directory: Path) -> None:
     assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == ["step-00000002", "step-00000003"]
 
 
+def test_pruning_keeps_no_more_than_asked(directory: Path) -> None:
+    checkpoint.save(directory, Checkpoint("step-00000004", 4, 0, bleu=40.0, perplexity=9.0), {"x": torch.zeros(1)})
+    checkpoint.prune(directory, keep_last=1, keep_best=1)
+    assert [made.step for made in checkpoint.all_checkpoints(directory)] == [4]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -105,15 +111,26 @@ def test_a_damaged_file_is_an_error_that_names_it(directory: Path, name: str, da
 def test_a_full_disk_leaves_the_checkpoints_as_they_were(directory: Path) -> None:
     before = sorted((path, path.read_bytes()) for path in directory.rglob("*") if path.is_file())
     large = nn.Linear(600, 600)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # as a full disk: a write fails half-way
-    try:
-        with pytest.raises(HeedfulError, match="cannot write"):
-            checkpoint.save(directory, Checkpoint("step-00000004", 4, 0), checkpoint.model_tensors(large))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(100_000), pytest.raises(HeedfulError, match="cannot write"):
+        checkpoint.save(directory, Checkpoint("step-00000004", 4, 0), checkpoint.model_tensors(large))
     assert sorted((path, path.read_bytes()) for path in directory.rglob("*") if path.is_file()) == before
     assert checkpoint.load_model(directory).checkpoint.step == 2
+
+
+def test_an_average_that_finds_no_room_leaves_nothing(directory: Path, tmp_path: Path) -> None:
+    size = checkpoint.best(directory).name and (directory / "source.model").stat().st_size
+    with full_disk(size), pytest.raises(HeedfulError, match="cannot write"):
+        checkpoint.average(directory, tmp_path / "mean", last=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "source.model"])
+def test_nothing_is_averaged_beside_a_damaged_file(directory: Path, tmp_path: Path, name: str) -> None:
+    content = (directory / name).read_bytes()
+    (directory / name).write_bytes(content.replace(b"1", b"2").replace(b"dog", b"fog"))
+    with pytest.raises(HeedfulError, match=f"{name} is damaged"):
+        checkpoint.average(directory, tmp_path / "mean", last=2)
+    assert not (tmp_path / "mean").exists()
 
 
 def test_weights_of_another_shape_are_refused() -> None:

@@ -113,12 +113,13 @@ def prune(directory: Path, keep_last: int, keep_best: int) -> None:
     """Deletes all but the newest and the best checkpoints, and old training states."""
     checkpoints = all_checkpoints(directory)
     kept = {c.name for c in checkpoints[-keep_last:]} | {c.name for c in by_quality(checkpoints)[:keep_best]}
-    for checkpoint in checkpoints[:-_KEEP_TRAINING]:
+    for place, checkpoint in enumerate(checkpoints, start=-len(checkpoints)):
         path = directory / CHECKPOINTS / checkpoint.name
-        (path / _TRAINING).unlink(missing_ok=True)
         if checkpoint.name not in kept:
             aside = path.rename(path.with_name(f".{path.name}.partial"))  # at once no checkpoint any more
             shutil.rmtree(aside)
+        elif place < -_KEEP_TRAINING:
+            (path / _TRAINING).unlink(missing_ok=True)
 
 
 def clear_partial(directory: Path) -> None:
@@ -134,11 +135,14 @@ def load_tensors(directory: Path, checkpoint: Checkpoint, training: bool = False
 
 
 def load_config(directory: Path) -> dict[str, Any]:
-    """config.json. Raises `HeedfulError` where `directory` is no model directory."""
+    """config.json, checked, and with it the tokenizers that the newest checkpoint was saved beside.
+
+    Raises `HeedfulError` where `directory` is no model directory, and for a damaged one.
+    """
     path = directory / CONFIG
     try:
         config = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise HeedfulError(
             f"{directory} is not a model directory: it has no {CONFIG}; name one that `heedful train` wrote"
         ) from error
@@ -146,19 +150,28 @@ def load_config(directory: Path) -> dict[str, Any]:
         raise HeedfulError(f"{path} is damaged ({error}); restore it from a copy or train again") from error
     if not isinstance(config, dict) or "model" not in config:
         raise HeedfulError(f"{path} is damaged (no model in it); restore it from a copy or train again")
+    for checkpoint in all_checkpoints(directory)[-1:]:
+        for name in checkpoint.files:
+            if name.startswith("../"):
+                _verified(directory, checkpoint, name)
     return config
 
 
-def load_model(directory: Path, device: str = "cpu") -> LoadedModel:
+def verified(directory: Path) -> Checkpoint:
+    """The best checkpoint of a model whose every file is as it was written. Raises `HeedfulError` otherwise."""
+    load_config(directory)
+    checkpoint = best(directory)
+    _verified(directory, checkpoint, _WEIGHTS)
+    return checkpoint
+
+
+def load_model(directory: Path, device: torch.device | str = "cpu") -> LoadedModel:
     """The checkpoint with the best validation BLEU, in eval mode; the newest where none was validated.
 
     Raises `HeedfulError` for a missing, truncated or altered file.
     """
     config = load_config(directory)
     checkpoint = best(directory)
-    for name in checkpoint.files:
-        if name.startswith("../"):
-            _verified(directory, checkpoint, name)
     tokenizers = Tokenizers.load(directory)
     model = build_model(
         TypeAdapter(ModelConfig).validate_python(config["model"]),
@@ -217,10 +230,14 @@ def average(directory: Path, output: Path, last: int | None = None, best_count: 
             total[name] = total.get(name, 0) + tensor.double() / len(chosen)
     names = tuple(checkpoint.name for checkpoint in chosen)
     files = {name: (directory / name).read_bytes() for name in _tokenizer_files(directory)}
-    write_files(output, files | {CONFIG: to_json(config)})
     newest = max(chosen, key=lambda checkpoint: checkpoint.step)
     mean = Checkpoint(f"average-{len(chosen)}", newest.step, newest.epoch, averaged=names)
-    return save(output, mean, {name: tensor.to(kinds[name]) for name, tensor in total.items()})
+    try:
+        write_files(output, files | {CONFIG: to_json(config)})
+        return save(output, mean, {name: tensor.to(kinds[name]) for name, tensor in total.items()})
+    except BaseException:
+        shutil.rmtree(output, ignore_errors=True)
+        raise
 
 
 def to_json(value: Any) -> bytes:
@@ -280,7 +297,7 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
         _sync(directory.parent)
     except OSError as error:
         raise HeedfulError(
-            f"cannot write {directory}: {error.strerror or error}; nothing was changed, make room and try again"
+            f"cannot write {directory}: {error.strerror or error}; nothing was changed; make room or name another place"
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -296,7 +313,7 @@ def write_file(path: Path, content: bytes) -> None:
         _sync(path.parent)
     except OSError as error:
         raise HeedfulError(
-            f"cannot write {path}: {error.strerror or error}; nothing was changed, make room and try again"
+            f"cannot write {path}: {error.strerror or error}; nothing was changed; make room or name another place"
         ) from error
     finally:
         with suppress(OSError):

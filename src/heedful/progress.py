@@ -17,16 +17,19 @@ from rich.progress import (
 
 _PLAIN_SECONDS = 15.0
 """Least time between two plain lines."""
+_SPEED_SECONDS = 600.0
+"""The speed behind the ETA is that of the last minutes, pauses for validation included."""
 
 
 class Meter:
     """Where one piece of work tells how far it is."""
 
-    def __init__(self, label: str, total: float | None, bar: Progress | None) -> None:
+    def __init__(self, label: str, total: float | None, bar: Progress | None, done: float = 0.0) -> None:
         self._label, self._total, self._bar = label, total, bar
-        self._done, self._note = 0.0, ""
+        self._before, self._done, self._note = done, done, ""
         self._start = self._last = time.monotonic()
         self._task = bar.add_task(label, total=total, note="") if bar else None
+        self.update(done)
 
     def update(self, done: float, note: str = "") -> None:
         """`done` of the total is finished; `note` is shown beside it."""
@@ -48,17 +51,20 @@ class Meter:
         elapsed = time.monotonic() - self._start
         share = f" {self._done / self._total:.0%}" if self._total else ""
         left = ""
-        if self._total and self._done:
-            left = f", {_clock(elapsed * (self._total - self._done) / self._done)} left"
+        if self._total and self._done > self._before:
+            left = f", {_clock(elapsed * (self._total - self._done) / (self._done - self._before))} left"
         return f"{self._label}{share} after {_clock(elapsed)}{left}{'  ' if self._note else ''}{self._note}"
 
 
 @contextmanager
-def progress(label: str, total: float | None = None) -> Iterator[Meter]:
-    """A `Meter` for work of size `total`, in any unit; None where the size is unknown."""
+def progress(label: str, total: float | None = None, done: float = 0.0, shown: bool = True) -> Iterator[Meter]:
+    """A `Meter` for work of size `total`, in any unit, of which `done` was finished before.
+
+    `total` is None where the size is unknown; not `shown` is for a process beside the one that tells.
+    """
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Meter(label, total, None)
+    if not (shown and console.is_terminal):
+        yield Meter(label, total, None, done)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -68,8 +74,8 @@ def progress(label: str, total: float | None = None) -> Iterator[Meter]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=console) as bar:
-        yield Meter(label, total, bar)
+    with Progress(*columns, console=console, speed_estimate_period=_SPEED_SECONDS) as bar:
+        yield Meter(label, total, bar, done)
 
 
 def _clock(seconds: float) -> str:

@@ -2,9 +2,14 @@
 
 import io
 import json
+import logging
 import math
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +17,8 @@ import pytest
 
 import heedful
 from heedful.cli.main import main
+from heedful.cli.translate import read_pairs, write_lines
+from heedful.errors import HeedfulError
 from tests.small import SMALL
 
 LINES = ["4. Mai 2020", "", "2020년 5월 4일", "   ", "May 4, 2020"]
@@ -20,7 +27,12 @@ LINES = ["4. Mai 2020", "", "2020년 5월 4일", "   ", "May 4, 2020"]
 @pytest.fixture(scope="module")
 def model(corpus: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     output = tmp_path_factory.mktemp("models") / "dates"
-    heedful.train(**corpus, output=output, **(SMALL | {"schedule": "inverse-sqrt", "lr": 0.01, "validate_every": 30}), max_steps=60)
+    heedful.train(
+        **corpus,
+        output=output,
+        **(SMALL | {"schedule": "inverse-sqrt", "lr": 0.01, "validate_every": 30}),
+        max_steps=60,
+    )
     return str(output)
 
 
@@ -163,7 +175,7 @@ def test_info_counts_the_parameters(model: str, capsys: pytest.CaptureFixture[st
     d, d_ff, vocab = SMALL["d_model"], SMALL["d_ff"], facts["vocabulary"][0]
     attention, feed_forward, norm = 4 * (d * d + d), 2 * d * d_ff + d_ff + d, 2 * d
     layers = (attention + feed_forward + 2 * norm) + (2 * attention + feed_forward + 3 * norm)
-    assert facts["parameters"] == vocab * d + layers
+    assert facts["parameters"] == vocab * d + layers + 2 * norm  # pre-norm: one more after each stack
     assert facts["step"] in {30, 60}
     assert "recipe: tiny" in _out(capsys, "info", model)
 
@@ -177,3 +189,55 @@ def test_check_data_reports_and_refuses_only_what_train_refuses(
     short.write_text("2020-05-04\n")
     assert main(["check-data", corpus["train"][0], str(short), "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["refuses"]
+
+
+def test_a_test_set_is_no_reason_to_refuse(
+    corpus: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("heedful").addHandler(caplog.handler)
+    assert "train would take this" in _out(capsys, "check-data", *corpus["train"], "--test", str(tmp_path / "no.jsonl"))
+    assert "no.jsonl does not exist" in caplog.text
+
+
+def test_test_sets_are_read_in_the_models_languages(tmp_path: Path) -> None:
+    path = tmp_path / "test.jsonl"
+    path.write_text('{"translation": {"de": "Ein Hund", "en": "A dog", "fr": "Un chien"}}\n')
+    english_german: Any = SimpleNamespace(loaded=[SimpleNamespace(config={"languages": ["en", "de"]})])
+    corpus, pairs = read_pairs([str(path)], english_german)
+    assert (corpus.source_lang, corpus.target_lang) == ("en", "de")
+    assert pairs == [("A dog", "Ein Hund")]
+    path.write_text('{"translation": {"de": "Ein Hund", "en": "A dog"}}\n')
+    unnamed: Any = SimpleNamespace(loaded=[SimpleNamespace(config={"languages": ["source", "target"]})])
+    assert read_pairs([str(path)], unnamed)[1] == [("Ein Hund", "A dog")]
+
+
+def test_output_may_be_a_device_or_a_link(tmp_path: Path) -> None:
+    device, link = tmp_path / "null", tmp_path / "link"
+    device.symlink_to("/dev/null")
+    link.symlink_to(tmp_path / "text")
+    (tmp_path / "text").write_text("old")
+    for path in (device, link):
+        write_lines(path, ["new"])
+        assert path.is_symlink()
+    assert Path("/dev/null").is_char_device()
+    assert (tmp_path / "text").read_text() == "new\n"
+    with pytest.raises(HeedfulError, match="Is a directory; name another --output"):
+        write_lines(tmp_path, ["new"])
+
+
+def test_sigterm_removes_what_is_half_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    _out(capsys, "recipes")
+
+    def killed() -> Iterator[str]:
+        yield "one line"
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield "another"
+
+    try:
+        with pytest.raises(SystemExit) as left:
+            write_lines(tmp_path / "text", killed())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert left.value.code == 143
+    assert not list(tmp_path.iterdir())

@@ -8,10 +8,11 @@ import pytest
 
 from heedful.cli.main import build_parser, main
 
+_COMMAND = [sys.executable, "-m", "heedful"]
+
 
 def _heedful(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "heedful", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*_COMMAND, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_help_and_wrong_flags_do_not_import_torch() -> None:
@@ -41,10 +42,11 @@ def test_every_command_of_the_contract_is_there() -> None:
         (["train", "--train", "a.en", "a.de", "--output", "x"], "--valid"),
         (["train", "--train", "no.en", "no.de", "--valid", "no.en", "no.de", "--output", "x"], "no.en"),
         (["translate", "nowhere"], "nowhere is not a model directory"),
-        (["evaluate", "nowhere", "--test", "no.en", "no.de"], "no.en"),
+        (["evaluate", "nowhere", "--test", "no.en", "no.de"], "nowhere"),
         (["info", "nowhere"], "nowhere"),
         (["recipes", "bse"], "the nearest is base"),
         (["dates", "--size", "3", "--to", "tlh", "--output", "x"], "tlh"),
+        (["demo", "--minutes", "nan"], "--minutes nan"),
         (["frobnicate"], "frobnicate"),
     ],
 )
@@ -82,9 +84,23 @@ def test_dates_are_written_where_asked(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "x.sh").write_text(f"{sys.executable} -m heedful recipes big | head -1")
+    (tmp_path / "x.sh").write_text(f"{sys.executable} -m heedful recipes big | true")
     done = subprocess.run(["bash", str(tmp_path / "x.sh")], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_output_that_finds_no_room_is_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*_COMMAND, "recipes"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "heedful: error: input or output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("recipes <&- >&- 2>&-", 0), ("recipes no 2>&-", 2), ("recipes no 2>/dev/full", 2)]
+)
+def test_closed_streams_are_no_crash(closed: str, code: int) -> None:
+    done = subprocess.run(["bash", "-c", f"{' '.join(_COMMAND)} {closed}"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
 def test_train_help_describes_every_field() -> None:

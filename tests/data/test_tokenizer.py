@@ -61,6 +61,11 @@ def test_any_tokens_decode_to_one_line_of_unicode(tokenizer, data):
     assert all(word < len(text.split()) for word in seen)
 
 
+def test_half_a_surrogate_pair_is_no_text(bpe):
+    with pytest.raises(HeedfulError, match="surrogate"):
+        bpe.encode("a\udcff")
+
+
 def test_special_symbols_add_nothing(bpe):
     ids = bpe.encode("Someone runs.")
     mixed = [BOS, ids[0], PAD, *ids[1:], UNK, EOS, PAD]

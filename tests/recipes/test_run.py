@@ -14,6 +14,7 @@ import torch
 
 import heedful
 from heedful import HeedfulError, checkpoint
+from heedful.progress import Meter
 from heedful.recipes.job import make_job
 from tests.small import SMALL
 
@@ -72,6 +73,36 @@ def test_a_finished_run_says_so_and_stays_as_it_is(corpus: dict[str, Any], tmp_p
     assert after == before
 
 
+def test_a_run_that_ended_with_an_epoch_is_finished(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "run", max_epochs=1, validate_every=1)
+    assert "finished: 1 epochs" in _train(corpus, tmp_path / "run", max_epochs=1, validate_every=1).reason
+
+
+def test_a_start_that_was_killed_starts_again(corpus: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "run/data/plain-0.partial").mkdir(parents=True)
+    (tmp_path / "run/.starting").touch()
+    for name in ("source.model", "target.model"):
+        (tmp_path / "run" / name).write_bytes(b"half a vocab")
+    _train(corpus, tmp_path / "run", max_steps=1)
+    assert checkpoint.load_model(tmp_path / "run").tokenizers.joint
+    assert not (tmp_path / "run/.starting").exists()
+
+
+def test_the_bar_goes_evenly_from_where_an_interruption_left_it(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(Meter, "update", lambda _meter, done, _note="": shares.append(done))
+    _train(corpus, tmp_path / "run", max_steps=3)
+    shares.clear()
+    outcome = _train(corpus, tmp_path / "run", max_epochs=2, validate_every=4)
+    steps = outcome.position.step
+    expected = [step / steps for step in range(3, steps + 1)]
+    found = sorted({round(share, 9) for share in shares if share <= 1})
+    assert shares == sorted(shares)
+    assert found == pytest.approx(expected)
+
+
 def test_another_runs_directory_is_refused_with_the_fields_that_differ(corpus: dict[str, Any], tmp_path: Path) -> None:
     _train(corpus, tmp_path / "run", max_steps=2)
     with pytest.raises(HeedfulError, match=r"dropout 0.2 → 0.3.*label-smoothing 0.1 → 0.2"):
@@ -121,6 +152,67 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(corpus: dict[str, Any
         assert all(tensor.isfinite().all() for tensor in checkpoint.load_tensors(tmp_path / "run", made).values())
 
 
+@pytest.mark.parametrize("weights", [["a"], ["nan"], ["inf"], [-1], [0], [1, 2]])
+def test_weights_that_are_none_are_refused(corpus: dict[str, Any], tmp_path: Path, weights: list[Any]) -> None:
+    with pytest.raises(HeedfulError, match="--train-weights"):
+        make_job(None, corpus | {"output": tmp_path, "train_weights": weights})
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "abacus", "meta"])
+def test_a_device_that_is_not_there_is_refused(corpus: dict[str, Any], tmp_path: Path, device: str) -> None:
+    with pytest.raises(HeedfulError, match=device):
+        _train(corpus, tmp_path / "run", device=device)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fault", [b"2020-05-04\n\xff\n", b"2020-05-04\n" * 6], ids=["encoding", "lines"])
+def test_a_validation_set_is_read_to_its_end_before_anything_is_written(
+    corpus: dict[str, Any], tmp_path: Path, fault: bytes
+) -> None:
+    bad = tmp_path / "bad.target"
+    bad.write_bytes(fault)
+    with pytest.raises(HeedfulError, match=r"bad\.target"):
+        _train(corpus | {"valid": (corpus["valid"][0], str(bad))}, tmp_path / "runs/new")
+    assert list(tmp_path.iterdir()) == [bad]
+
+
+def test_numbers_that_do_not_fit_together_leave_nothing_behind(corpus: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(HeedfulError, match="does not divide d_model"):
+        _train(corpus, tmp_path / "run", heads=3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_separate_vocabularies_share_no_source_embeddings(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "run", vocabulary="separate", max_steps=1)
+    model = checkpoint.load_model(tmp_path / "run")
+    assert model.config["model"]["share_embeddings"] == "target"
+    assert not model.tokenizers.joint
+    with pytest.raises(HeedfulError, match="share-embeddings all needs vocabulary joint"):
+        _train(corpus, tmp_path / "other", vocabulary="separate", share_embeddings="all")
+
+
+def test_directories_above_go_with_a_start_that_failed(corpus: dict[str, Any], tmp_path: Path) -> None:
+    blank = tmp_path / "blank.target"
+    blank.write_text("\n" * 90)
+    with pytest.raises(HeedfulError, match="no training pair is left"):
+        _train(corpus | {"train": (corpus["train"][0], str(blank))}, tmp_path / "runs/today/new")
+    assert list(tmp_path.iterdir()) == [blank]
+
+
+@pytest.mark.parametrize("name", ["config.json", "source.model", "model.safetensors"])
+def test_a_damaged_model_is_no_start(corpus: dict[str, Any], tmp_path: Path, name: str) -> None:
+    _train(corpus, tmp_path / "run", max_steps=1)
+    [path] = (tmp_path / "run").rglob(name)
+    content = path.read_bytes()
+    at = content.index(b"0.1") if name == "config.json" else len(content) // 2
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    with pytest.raises(HeedfulError, match=f"{name}.* is damaged"):
+        heedful.train(**corpus, output=tmp_path / "new", init_from=tmp_path / "run", max_steps=1, threads=1)
+    with pytest.raises(HeedfulError, match=f"{name}.* is damaged"):
+        _train(corpus, tmp_path / "run", max_steps=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_bad_input_leaves_nothing_behind(corpus: dict[str, Any], tmp_path: Path) -> None:
     short = tmp_path / "short.target"
     short.write_text("".join(f"{line}\n" for line in Path(corpus["train"][1]).read_text().split("\n")[:-2]))
@@ -159,6 +251,8 @@ def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> N
         command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model in") == 1
+    assert done.stderr.count("validation:") == 2
     _train(corpus, tmp_path / "one", **fields)
     one, two = _weights(tmp_path / "one", 6), _weights(tmp_path / "two", 6)
     for name in one:

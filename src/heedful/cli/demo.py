@@ -1,6 +1,7 @@
 """`heedful demo`: the lecture's claim, before the reader's eyes."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,8 @@ _SHOWN = ("ko", "ja", "de", "ar_EG", "hi", "fr", "es", "en")
 
 def demo(arguments: argparse.Namespace) -> int:
     """Data, three trainings, a table, a few translations, a page."""
-    if arguments.minutes <= 0:
-        raise HeedfulError(f"--minutes {arguments.minutes:g} leaves no time; give more than 0")
+    if not 0 < arguments.minutes < math.inf:
+        raise HeedfulError(f"--minutes {arguments.minutes:g} is no time; give more than 0")
     console, output = Console(), Path(arguments.output)
     console.print("Dates as people write them in many languages → ISO 8601", style="bold")
     parts = steps.make_data(output / "data")

@@ -3,21 +3,18 @@
 import argparse
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from heedful.cli.fields import given_fields
-from heedful.cli.translate import load, write_lines
-from heedful.data.corpus import Corpus
+from heedful.cli.translate import load, read_pairs, write_lines
 from heedful.decoding.config import SearchConfig
-from heedful.errors import HeedfulError
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Every score of one model, with what is needed to repeat it."""
-    corpus, pairs = _test_set(arguments)
     translator = load(arguments, arguments.model)
+    corpus, pairs = read_pairs(arguments.test, translator)
     from heedful.evaluation.likelihood import Likelihood, count_words
     from heedful.evaluation.report import Provenance, evaluate_strings, render
 
@@ -55,12 +52,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Paired tests, by length, and the sentences that differ most."""
-    corpus, pairs = _test_set(arguments)
+    translators = [load(arguments, model) for model in (arguments.model_a, arguments.model_b)]
+    corpus, pairs = read_pairs(arguments.test, translators[0])
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
     options = given_fields(arguments, SearchConfig)
     systems = [
-        [translation.text for translation in load(arguments, model).translate(sources, **options)]
-        for model in (arguments.model_a, arguments.model_b)
+        [translation.text for translation in translator.translate(sources, **options)] for translator in translators
     ]
     from heedful.evaluation.compare import compare as compare_strings
     from heedful.evaluation.compare import render
@@ -70,10 +67,3 @@ def compare(arguments: argparse.Namespace) -> int:
     comparison = compare_strings(sources, references, a, b, corpus.source_lang, corpus.target_lang, systems=names)
     print(json.dumps(asdict(comparison), ensure_ascii=False, indent=2) if arguments.json else render(comparison))
     return 0
-
-
-def _test_set(arguments: argparse.Namespace) -> tuple[Corpus, Sequence[tuple[str, str]]]:
-    corpus = Corpus.of([Path(path) for path in arguments.test])
-    if not (pairs := list(corpus.pairs())):
-        raise HeedfulError(f"{corpus.paths[0]}: the test set is empty; give one with --test")
-    return corpus, pairs

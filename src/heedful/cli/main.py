@@ -7,8 +7,10 @@ import argparse
 import difflib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from heedful import __version__
@@ -41,16 +43,25 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    _open_closed_streams()
     _report_to_stderr()
+    with suppress(ValueError):  # not the main thread: whoever called there handles signals
+        signal.signal(signal.SIGTERM, _leave)
     try:
-        return _run(sys.argv[1:] if argv is None else list(argv))
+        try:
+            return _run(sys.argv[1:] if argv is None else list(argv))
+        finally:
+            _flush()
     except HeedfulError as error:
         return _fail(str(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read stdout has left
+    except BrokenPipeError:  # whoever read stdout has left
         return 0
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "to allocate" not in str(error):  # PyTorch has no type for it on a CPU
+            raise
+        return _fail("out of memory; make the model or --batch-tokens smaller")
     except OSError as error:
         return _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
 
@@ -69,8 +80,30 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"heedful: error: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads stderr
+        print(f"heedful: error: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _leave(number: int, _frame: object) -> NoReturn:
+    """SIGTERM: whatever is half-written is removed on the way out."""
+    raise SystemExit(128 + number)
+
+
+def _flush() -> None:
+    """A full disk or a reader that has left is met here, not when the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write has no place
+        raise
+
+
+def _open_closed_streams() -> None:
+    """Where the caller closed a stream (`<&-`), Python has None; it becomes an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _report_to_stderr() -> None:
@@ -81,3 +114,5 @@ def _report_to_stderr() -> None:
         handler.setFormatter(logging.Formatter("heedful: %(message)s"))
         logger.addHandler(handler)
         logger.propagate = False
+    if os.environ.get("RANK", "0") != "0":  # torchrun: the first process tells what all of them see
+        logger.setLevel(logging.CRITICAL)

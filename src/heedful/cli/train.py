@@ -15,13 +15,14 @@ def train(arguments: argparse.Namespace) -> int:
     values["train"] = [tuple(group) for group in arguments.train] if arguments.train else None
     job = make_job(arguments.config, values)
     from heedful.recipes.run import run
+    from heedful.training.distributed import rank
 
     outcome = run(job)
-    print(f"{outcome.reason}; model in {job.output}, best validation BLEU {_bleu(outcome.position.best_bleu)}")
-    if outcome.signal:
-        print("the same command goes on from here", file=sys.stderr)
-        return 128 + outcome.signal
-    return 0
+    if rank() == 0:
+        print(f"{outcome.reason}; model in {job.output}, best validation BLEU {_bleu(outcome.position.best_bleu)}")
+        if outcome.signal:
+            print("the same command goes on from here", file=sys.stderr)
+    return 128 + outcome.signal if outcome.signal else 0
 
 
 def _bleu(value: float | None) -> str:

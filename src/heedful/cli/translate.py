@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -40,9 +40,8 @@ def translate(arguments: argparse.Namespace) -> int:
 
 def score(arguments: argparse.Namespace) -> int:
     """One natural-log probability a line."""
-    corpus = Corpus.of([Path(path) for path in arguments.pairs])
-    pairs = list(corpus.pairs())
     translator = load(arguments, arguments.model)
+    _, pairs = read_pairs(arguments.pairs, translator)
     scores = translator.score_pairs(pairs)
     with _destination(arguments.output) as out:
         out.writelines(f"{log_prob:.6f}\n" for log_prob in scores.log_probs)
@@ -59,10 +58,17 @@ def load(arguments: argparse.Namespace, *models: str) -> "Translator":
     import heedful
 
     if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise HeedfulError(f"--threads {arguments.threads} cannot work; give 1 or more")
+        if not 1 <= arguments.threads <= 1024:
+            raise HeedfulError(f"--threads {arguments.threads} cannot work; give 1 or more, up to 1024")
         torch.set_num_threads(arguments.threads)
     return heedful.load(*models, device=arguments.device)
+
+
+def read_pairs(paths: Sequence[str], translator: "Translator") -> tuple[Corpus, list[tuple[str, str]]]:
+    """A corpus in the languages that the model was trained with, where the training files named any."""
+    languages = translator.loaded[0].config["languages"]
+    corpus = Corpus.of([Path(path) for path in paths], *(languages if languages != ["source", "target"] else ()))
+    return corpus, list(corpus.pairs())
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -73,17 +79,23 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 @contextmanager
 def _destination(path: str | None) -> Iterator[TextIO]:
-    """stdout, or a file that is written aside and appears when it is whole."""
+    """stdout, or a file that is written aside and appears when it is whole; a device or a pipe is written to."""
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         yield sys.stdout
-        sys.stdout.flush()
         return
     final = Path(path)
-    aside = final.with_name(f".{final.name}.partial")
+    special = final.exists() and not final.is_file()
+    final = final if special else final.resolve()
+    aside = final if special else final.with_name(f".{final.name}.partial")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as out:
             yield out
-        aside.replace(final)
+        if not special:
+            aside.replace(final)
+    except OSError as error:
+        raise HeedfulError(f"cannot write {path}: {error.strerror or error}; name another --output") from error
     finally:
-        aside.unlink(missing_ok=True)
+        if not special:
+            with suppress(OSError):
+                aside.unlink()

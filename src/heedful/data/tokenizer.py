@@ -181,7 +181,11 @@ class Tokenizer:
 
     def _encode(self, texts: Sequence[str], **options: Any) -> list[list[int]]:
         """SentencePiece takes U+2581 for a space, so it is passed as U+2585 and its last byte mended."""
-        found: list[list[int]] = self._processor.encode([text.replace(_SPACE, _UNKNOWN) for text in texts], **options)
+        marked = [text.replace(_SPACE, _UNKNOWN) for text in texts]
+        try:
+            found: list[list[int]] = self._processor.encode(marked, **options)
+        except TypeError:
+            raise HeedfulError("a text holds half a surrogate pair, which is no character; give UTF-8") from None
         for text, ids in zip(texts, found, strict=True):
             if _SPACE in text:
                 stand_in = [_FIRST_BYTE + byte for byte in _UNKNOWN.encode()]

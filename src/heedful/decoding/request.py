@@ -26,7 +26,7 @@ class Request(SearchConfig):
     """Draw among so many most probable tokens."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     """Draw among the fewest most probable tokens that together have this probability."""
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Same seed, same draws."""
 
     @classmethod

@@ -23,6 +23,7 @@ from heedful.decoding.request import Request
 from heedful.decoding.search import Hypothesis, search
 from heedful.decoding.translation import TextHypothesis, Translation
 from heedful.errors import HeedfulError
+from heedful.model.build import device_named
 from heedful.model.seq2seq import Seq2Seq
 
 logger = logging.getLogger("heedful")
@@ -78,8 +79,8 @@ class Translator:
 
         Raises `HeedfulError` for a damaged directory, for vocabularies that differ, and for an unknown device.
         """
-        name = _device_name(device)
-        loaded = [load_model(Path(directory), name) for directory in (model, *others)]
+        place = device_named(device)
+        loaded = [load_model(Path(directory), place) for directory in (model, *others)]
         first = loaded[0]
         for other in loaded[1:]:
             for side in ("source", "target"):
@@ -296,14 +297,3 @@ def _windows(lines: Iterable[str], window: int) -> Iterator[list[str]]:
             part, characters = [], 0
     if part:
         yield part
-
-
-def _device_name(name: str) -> str:
-    """`auto` is a GPU where there is one. Raises `HeedfulError` for a device that this machine does not have."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise HeedfulError(f"device {name} cannot be used here; give cpu, or cuda on a machine with a GPU") from error
-    return name

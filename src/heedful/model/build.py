@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from heedful.errors import HeedfulError
@@ -29,6 +30,17 @@ _SCORES: dict[str, Callable[[int], Score]] = {
     "general": General,
     "additive": Additive,
 }
+
+
+def device_named(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises `HeedfulError` for a device that this machine does not have."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        float(torch.zeros((), device=name))
+    except (RuntimeError, AssertionError) as error:
+        raise HeedfulError(f"device {name} cannot be used here; give cpu, or cuda on a machine with a GPU") from error
+    return torch.device(name)
 
 
 def build_model(config: ModelConfig, source_vocab: int, target_vocab: int) -> Seq2Seq[Any, Any]:

@@ -1,6 +1,7 @@
 """A recipe: everything that can be said about a model and its training, in one object. Imports no torch."""
 
 import difflib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
 from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
 from heedful.training.config import TrainingConfig
+
+logger = logging.getLogger("heedful")
 
 SECTIONS = ("model", "data", "training", "decoding")
 
@@ -57,6 +60,11 @@ class Recipe:
             changed.setdefault(sections[name], {})[name] = value
         configs = {section: _changed(getattr(self, section), new) for section, new in changed.items()}
         recipe = replace(self, **configs)
+        if recipe.data.vocabulary == "separate" and recipe.model.share_embeddings == "all":
+            if "share_embeddings" in values:
+                raise HeedfulError("share-embeddings all needs vocabulary joint; give target or none")
+            logger.warning("separate vocabularies: the source's embeddings are not shared with the target's")
+            recipe = replace(recipe, model=replace(recipe.model, share_embeddings="target"))
         if recipe.training.weight_decay and recipe.training.optimizer == "adam":
             raise HeedfulError(
                 "weight_decay needs optimizer adamw: pass --optimizer adamw, or leave --weight-decay out"
@@ -78,7 +86,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HeedfulError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # of a date that is none, say
         raise HeedfulError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content or {}, dict):
         raise HeedfulError(f"{path} must hold `field: value` lines")

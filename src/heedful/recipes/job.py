@@ -1,5 +1,6 @@
 """What one training is asked to do, by Python, YAML or flags alike. Imports no torch: a wrong flag is told at once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,27 +43,37 @@ def make_job(config: str | Path | None, arguments: Mapping[str, Any]) -> Job:
     for name in ("train", "valid", "output"):
         if not named[name]:
             raise HeedfulError(f"--{name} is missing; `heedful train --help` shows what to pass")
+    for name in ("recipe", "output", "source_lang", "target_lang", "init_from"):
+        if not isinstance(named[name], str | Path | None):
+            raise _wrong(name, named[name], "text, in YAML between quotation marks")
     languages = named["source_lang"], named["target_lang"]
-    corpora = [Corpus.of(_paths(group), *languages) for group in _groups(named["train"])]
+    corpora = [Corpus.of(_paths("train", group), *languages) for group in _groups(named["train"])]
     init_from = Path(named["init_from"]) if named["init_from"] else None
     chosen = recipe(named["recipe"] or DEFAULT) if not init_from else _recipe_of(init_from, named["recipe"])
     return Job(
         _unchanged(chosen, chosen.override(values)) if init_from else chosen.override(values),
         corpora,
         _weights(named["train_weights"], len(corpora)),
-        Corpus.of(_paths(named["valid"]), *languages),
+        Corpus.of(_paths("valid", named["valid"]), *languages),
         Path(named["output"]),
         init_from,
     )
 
 
-def _paths(group: Paths) -> tuple[Path, ...]:
-    return (Path(group),) if isinstance(group, str | Path) else tuple(Path(path) for path in group)
+def _paths(name: str, group: Any) -> tuple[Path, ...]:
+    paths = (group,) if isinstance(group, str | Path) else group
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str | Path) for path in paths):
+        raise _wrong(name, group, "one path or two")
+    return tuple(Path(path) for path in paths)
 
 
-def _groups(train: Any) -> list[Paths]:
+def _wrong(name: str, value: Any, wanted: str) -> HeedfulError:
+    return HeedfulError(f"{name.replace('_', '-')} cannot be {value!r}: give {wanted}")
+
+
+def _groups(train: Any) -> list[Any]:
     """One corpus, or several: a path, the two paths of a pair of files, or a sequence of either."""
-    if isinstance(train, str | Path):
+    if not isinstance(train, list | tuple):
         return [train]
     if isinstance(train, tuple) and all(isinstance(path, str | Path) for path in train):
         return [train]
@@ -74,10 +85,13 @@ def _groups(train: Any) -> list[Paths]:
 def _weights(weights: Any, corpora: int) -> tuple[float, ...]:
     if weights is None:
         return (1.0,) * corpora
-    values = tuple(float(weight) for weight in weights)
-    if len(values) != corpora or min(values) < 0 or not max(values):
+    try:
+        values = tuple(float(weight) for weight in weights)
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) != corpora or not all(0 <= value < math.inf for value in values) or not any(values):
         raise HeedfulError(
-            f"--train-weights has {len(values)} values for {corpora} --train corpora; give one each, above 0"
+            f"--train-weights {weights} does not fit {corpora} --train corpora; give each a number, 0 or more"
         )
     return values
 

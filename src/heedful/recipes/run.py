@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,8 @@ from heedful.recipes.job import Job
 from heedful.training import distributed
 from heedful.training.trainer import Model, Outcome, Trainer, Validation
 
+_STARTING = ".starting"
+"""Stands in a directory of ours that is not whole yet."""
 _LIMITS = ("max_steps", "max_epochs", "max_minutes")
 
 
@@ -39,16 +42,10 @@ def run(job: Job) -> Outcome:
     if training.threads:
         torch.set_num_threads(training.threads)
     device = distributed.choose_device(training.device)
-    created = not job.output.exists()
     with distributed.process_group(device):
-        try:
-            if distributed.rank() == 0:
-                job = _prepare(job)
-            distributed.wait()
-        except BaseException:
-            if created:
-                shutil.rmtree(job.output, ignore_errors=True)
-            raise
+        if distributed.rank() == 0:
+            _prepare(job)
+        distributed.wait()
         return _train(job, device)
 
 
@@ -75,9 +72,11 @@ def _train(job: Job, device: torch.device) -> Outcome:
     return trainer.run()
 
 
-def _prepare(job: Job) -> Job:
+def _prepare(job: Job) -> None:
     """Everything that stands in the directory before the first update. On rank 0 alone."""
     recipe = job.recipe
+    with torch.device("meta"):  # no memory, no time: numbers that do not fit together are told first
+        build_model(recipe.model, recipe.data.vocab_size, recipe.data.vocab_size)
     if recipe.training.schedule == "cosine" and not (recipe.training.decay_steps or recipe.training.max_steps):
         raise HeedfulError("the cosine schedule needs an end: pass --decay-steps or --max-steps")
     if job.init_from and job.init_from.resolve() == job.output.resolve():
@@ -86,15 +85,32 @@ def _prepare(job: Job) -> Job:
     if (job.output / checkpoint.CONFIG).exists():
         _same_run(job.output, checkpoint.load_config(job.output), record)
         checkpoint.clear_partial(job.output)
-        return job
-    if job.output.exists() and any(job.output.iterdir()):
-        raise HeedfulError(f"{job.output} is not empty and holds no run of heedful; name a new or empty directory")
+    else:
+        _start(job, record)
+    (job.output / _STARTING).unlink(missing_ok=True)
+
+
+def _start(job: Job, record: Mapping[str, Any]) -> None:
+    """A new run's directory, config.json last. Whatever happens, it is whole afterwards or not there."""
+    recipe, directory = job.recipe, job.output
+    if (directory / _STARTING).exists():  # a start that was killed
+        shutil.rmtree(directory.resolve(), ignore_errors=True)
+    if directory.exists() and any(directory.iterdir()):
+        raise HeedfulError(f"{directory} is not empty and holds no run of heedful; name a new or empty directory")
     tokenizers = Tokenizers.load(job.init_from) if job.init_from else _learn_tokenizers(job)
-    job.output.mkdir(parents=True, exist_ok=True)
-    tokenizers.save(job.output)
-    TrainingData.prepare(job.train, job.weights, tokenizers, recipe.data, recipe.training.seed, job.output / "data")
-    checkpoint.write_file(job.output / checkpoint.CONFIG, checkpoint.to_json(record))
-    return job
+    parents = [path for path in directory.parents if not path.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / _STARTING).touch()
+        tokenizers.save(directory)
+        TrainingData.prepare(job.train, job.weights, tokenizers, recipe.data, recipe.training.seed, directory / "data")
+        checkpoint.write_file(directory / checkpoint.CONFIG, checkpoint.to_json(record))
+    except BaseException:
+        shutil.rmtree(directory.resolve(), ignore_errors=True)
+        with suppress(OSError):  # another run may stand in one of them by now
+            for path in parents:
+                path.rmdir()
+        raise
 
 
 def _learn_tokenizers(job: Job) -> Tokenizers:
@@ -110,7 +126,8 @@ def _learn_tokenizers(job: Job) -> Tokenizers:
 def _record(job: Job) -> dict[str, Any]:
     """config.json: the recipe in full, and what it was trained on."""
     recipe, first = job.recipe, job.train[0]
-    if not any(source.strip() and target.strip() for source, target in job.valid.pairs()):
+    # to the last line: what is wrong with it is told now, not at the first validation
+    if not sum(1 for source, target in job.valid.pairs() if source.strip() and target.strip()):
         raise HeedfulError(f"{job.valid.paths[0]}: the validation set has no sentence pair; give one with --valid")
     return {
         "recipe": recipe.name,
@@ -126,7 +143,7 @@ def _record(job: Job) -> dict[str, Any]:
         "init_from": job.init_from
         and {
             "path": str(job.init_from),
-            "sha256": checkpoint.best(job.init_from).files["model.safetensors"],
+            "sha256": checkpoint.verified(job.init_from).files["model.safetensors"],
         },
         "versions": {
             "python": platform.python_version(),

@@ -6,7 +6,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0.0)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -14,7 +15,7 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 class TrainingConfig:
     """Section 5; the defaults are the paper's."""
 
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Seed of weights, dropout and data order."""
     optimizer: Literal["adam", "adamw"] = "adam"
     """Adam (Section 5.3), or Adam with decoupled weight decay."""
@@ -24,7 +25,7 @@ class TrainingConfig:
     """Decay of Adam's second moment."""
     adam_epsilon: Positive = 1e-9
     """Adam's ε."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     """Decoupled weight decay; adamw only."""
     schedule: Literal["paper", "inverse-sqrt", "cosine"] = "paper"
     """paper: d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5) times lr; others rise to lr, then fall."""
@@ -64,5 +65,5 @@ class TrainingConfig:
     """Stop after so many validations without a better BLEU."""
     device: str = "auto"
     """cpu, cuda, cuda:N; auto takes a GPU where there is one."""
-    threads: Count | None = None
+    threads: Threads | None = None
     """CPU threads; all cores unless given."""

@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+from heedful.model.build import device_named
 
 
 @contextmanager
@@ -14,7 +17,8 @@ def process_group(device: torch.device) -> Iterator[None]:
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # while rank 0 encodes or validates, the others wait longer than the usual half hour if need be
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
     try:
         yield
         dist.barrier()  # none leaves while another still listens to it
@@ -23,8 +27,8 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def rank() -> int:
-    """This process's number; 0 is the one that writes."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    """This process's number, before and after the group too; 0 is the one that writes and tells."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
@@ -55,9 +59,8 @@ def from_first(value: float, device: torch.device) -> float:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one; under torchrun each process takes its own."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    return torch.device(name)
+    """`device_named`; under torchrun each process takes its own GPU."""
+    device = device_named(name)
+    if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:
+        return device_named(f"cuda:{os.environ['LOCAL_RANK']}")
+    return device

@@ -60,8 +60,7 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
     parameters = dict(model.named_parameters())
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
-        if name in parameters:
-            optimizer.state[parameters[name]][kind] = tensor.to(parameters[name].device)
+        optimizer.state[parameters[name]][kind] = tensor.to(parameters[name].device)
 
 
 class MovingAverage:

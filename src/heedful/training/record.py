@@ -3,11 +3,17 @@
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
+from heedful.checkpoint import write_file
+from heedful.errors import HeedfulError
 from heedful.progress import Meter
 
 
@@ -16,26 +22,50 @@ class Recorder:
 
     Every record has `step`; training records have loss, perplexity, learning_rate, gradient_norm,
     tokens_per_second (target tokens), epoch and minutes; validations have their scores under `valid_…`.
+    Raises `HeedfulError` where nothing can be written.
     """
 
     def __init__(self, directory: Path, step: int) -> None:
-        self._path = directory / "metrics.jsonl"
-        _forget_after(self._path, step)
-        self._file = self._path.open("a", encoding="utf-8", newline="\n")
-        self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
+        self._directory = directory
+        metrics, tensorboard = directory / "metrics.jsonl", directory / "tensorboard"
+        _forget_after(metrics, step)
+        with self._on_disk():
+            tensorboard.mkdir(exist_ok=True)
+            self._metrics = metrics.open("ab")
+            # not SummaryWriter: its thread dies of a full disk, and whoever waits for it waits for ever
+            self._events = EventsWriter(str(tensorboard / "events"))
+            # TensorBoard hides what an interruption undid
+            self._event(step + 1, session_log=SessionLog(status=SessionLog.START))
+            self._events.flush()
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One record."""
-        self._file.write(json.dumps({"step": step} | values) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, float):
-                self._events.add_scalar(name.replace("valid_", "valid/"), value, step)
+        with self._on_disk():
+            self._metrics.write((json.dumps({"step": step} | values) + "\n").encode())
+            self._metrics.flush()
+            for name, value in values.items():
+                if isinstance(value, float):
+                    self._event(step, summary=scalar(name.replace("valid_", "valid/"), value))
+            self._events.flush()
 
     def close(self) -> None:
-        """Everything on disk."""
-        self._file.close()
-        self._events.close()
+        """Every record is on disk already."""
+        for file in (self._metrics, self._events):
+            with suppress(OSError):  # of a record that found no room, which has been told
+                file.close()
+
+    def _event(self, step: int, **content: Any) -> None:
+        self._events.write_event(Event(wall_time=time.time(), step=step, **content))
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise HeedfulError(
+                f"cannot write the metrics of {self._directory}: {error.strerror or error}; "
+                "make room, then the same command goes on from the last checkpoint"
+            ) from error
 
 
 class Window:
@@ -75,19 +105,19 @@ def _forget_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_bytes().split(b"\n"):
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+                kept.append(line + b"\n")
         except (ValueError, KeyError):
             continue
-    path.write_text("".join(kept), encoding="utf-8")
+    write_file(path, b"".join(kept))
 
 
-def training_note(values: dict[str, Any]) -> str:
+def training_note(step: int, values: dict[str, Any]) -> str:
     """A training record beside the progress bar."""
     return (
-        f"step {values['step']}  loss {values['loss']:.3f}  perplexity {values['perplexity']:.2f}  "
+        f"step {step}  loss {values['loss']:.3f}  perplexity {values['perplexity']:.2f}  "
         f"{values['tokens_per_second']:.0f} tokens/s  lr {values['learning_rate']:.2e}"
     )
 

@@ -84,6 +84,8 @@ class Position:
     epoch: int = 0
     batch: int = 0
     """Batches of this epoch that are done."""
+    batches: int = 0
+    """Batches that this epoch has, 0 while nobody has counted them."""
     seconds: float = 0.0
     best_bleu: float | None = None
     stale: int = 0
@@ -138,6 +140,7 @@ class Trainer:
         self._resume()
         if config.ema_decay and self.average is None:
             self.average = MovingAverage(model_tensors(model), config.ema_decay)
+        self._started = time.monotonic() - self.position.seconds
         objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
 
@@ -154,8 +157,9 @@ class Trainer:
 
     def run(self) -> Outcome:
         """Trains until a limit or a signal, and saves. Raises `HeedfulError` on a non-finite loss or gradient."""
-        with self._signals(), progress("training", total=1.0) as meter:
-            recorder = Recorder(self.directory, self.position.step) if distributed.rank() == 0 else None
+        first = distributed.rank() == 0
+        with self._signals(), progress("training", total=1.0, done=self._share(), shown=first) as meter:
+            recorder = Recorder(self.directory, self.position.step) if first else None
             try:
                 reason = self._epochs(meter, recorder)
             finally:
@@ -166,24 +170,26 @@ class Trainer:
     def _epochs(self, meter: Meter, recorder: Recorder | None) -> str:
         window = Window()
         while not (reason := self._stop()):
-            epoch, size = self.position.epoch, self.config.accumulate
+            epoch = self.position.epoch
             batches = self.data.batches(epoch)
-            while self.position.batch < len(batches) and not (reason := self._stop()):
-                started = time.monotonic()
-                group = batches[self.position.batch : self.position.batch + size]
+            self.position = replace(self.position, batches=len(batches))
+            if self.position.batch >= len(batches):  # small weights can leave an epoch of a tiny corpus empty
+                self.position = replace(self.position, epoch=epoch + 1, batch=0)
+            while self.position.epoch == epoch and not (reason := self._stop()):
+                group = batches[self.position.batch : self.position.batch + self.config.accumulate]
                 window.add(*self._update(group))
-                self._advance(batch=self.position.batch + len(group), step=self.position.step + 1, started=started)
-                if self.position.step % self.config.log_every == 0 and recorder:
+                self._advance(len(group))
+                step, logged = self.position.step, self.position.step % self.config.log_every == 0
+                if recorder:
                     values = window.summary() | {"epoch": epoch, "minutes": self.position.seconds / 60}
-                    recorder.write(self.position.step, values)
-                    meter.update(self._share(len(batches)), training_note(values | {"step": self.position.step}))
-                if self.position.step % self.config.log_every == 0:
+                    meter.update(self._share(), training_note(step, values))
+                    if logged:
+                        recorder.write(step, values)
+                if logged:
                     window = Window()
-                if self.position.step % self.config.validate_every == 0:
+                if step % self.config.validate_every == 0:
                     self._validate_and_save(meter, recorder)
                     window.restart()
-            if self.position.batch >= len(batches):
-                self.position = replace(self.position, epoch=epoch + 1, batch=0)
         if self._signal is None and self._saved != self.position.step:
             self._validate_and_save(meter, recorder)
         elif self._saved != self.position.step:
@@ -199,33 +205,34 @@ class Trainer:
         tokens = sum(batch.target_tokens for batch in batches)
         rate = learning_rate(config, position.step + 1, self.d_model)
         sums = torch.zeros(2, device=self.model.device)
-        for number, batch in enumerate(batches):
+        for number, (indices, batch) in enumerate(zip(group, batches, strict=True)):
             with self._synchronised(number == len(batches) - 1), self._precision():
                 shard, share = _shard(batch)
                 smoothed, likelihood = self.objective(shard.to(self.model.device))
-                loss = smoothed * (share * distributed.world_size() / tokens)
-                if not math.isfinite(float(loss.detach())):
-                    raise self._diverged("loss", float(loss.detach()), group[number : number + 1])
-                loss.backward()
-            sums += torch.stack((smoothed.detach(), likelihood)) * share
+                # every process learns every loss, so that all of them stop at one that is not finite
+                both = distributed.total(torch.stack((smoothed.detach(), likelihood)) * share)
+                if not math.isfinite(loss := float(both[0]) / tokens):
+                    raise self._diverged("loss", loss, [indices], position.batch + number)
+                (smoothed * (share * distributed.world_size() / tokens)).backward()
+            sums += both
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm or math.inf))
         if not math.isfinite(norm):
-            raise self._diverged("gradient norm", norm, group)
+            raise self._diverged("gradient norm", norm, group, position.batch)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(model_tensors(self.model), position.step)
-        smoothed_sum, likelihood_sum = distributed.total(sums).tolist()
+        smoothed_sum, likelihood_sum = sums.tolist()
         return smoothed_sum, likelihood_sum, tokens, rate, norm
 
-    def _diverged(self, what: str, value: float, group: Sequence[np.ndarray]) -> HeedfulError:
+    def _diverged(self, what: str, value: float, group: Sequence[np.ndarray], batch: int) -> HeedfulError:
         position = self.position
         where = "; ".join(self.data.describe(indices) for indices in group)
         return HeedfulError(
             f"{what} is {value} before update {position.step + 1}, epoch {position.epoch + 1}, "
-            f"batch {position.batch + 1} ({where}); the weights were not touched: "
+            f"batch {batch + 1} ({where}); the weights were not touched: "
             f"lower --lr, raise --warmup-steps or set --clip-norm"
         )
 
@@ -240,9 +247,12 @@ class Trainer:
             return torch.autocast(self.model.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _advance(self, batch: int, step: int, started: float) -> None:
-        seconds = self.position.seconds + time.monotonic() - started
-        self.position = replace(self.position, batch=batch, step=step, seconds=seconds)
+    def _advance(self, batches: int) -> None:
+        """One update from so many batches is done; an epoch's last one leads to the next epoch."""
+        position = replace(self.position, step=self.position.step + 1, batch=self.position.batch + batches)
+        if position.batch >= position.batches:
+            position = replace(position, epoch=position.epoch + 1, batch=0)
+        self.position = position
 
     def _stop(self) -> str | None:
         """Why to stop now, if at all; every process answers the same."""
@@ -250,25 +260,26 @@ class Trainer:
         if told > 0:
             self._signal = self._signal or signal.SIGTERM
             return f"stopped by {signal.Signals(self._signal).name}"
-        seconds = distributed.from_first(self.position.seconds, self.model.device)
+        seconds = distributed.from_first(time.monotonic() - self._started, self.model.device)
         self.position = replace(self.position, seconds=seconds)
         return self.finished()
 
-    def _share(self, batches: int) -> float:
+    def _share(self) -> float:
         """How much of the run is done, by the limit that comes first."""
         config, position = self.config, self.position
         shares = (
             position.step / config.max_steps if config.max_steps else 0.0,
-            (position.epoch + position.batch / batches) / config.max_epochs if config.max_epochs else 0.0,
+            (position.epoch + position.batch / max(1, position.batches)) / config.max_epochs
+            if config.max_epochs
+            else 0.0,
             position.seconds / 60 / config.max_minutes if config.max_minutes else 0.0,
         )
         return min(1.0, max(shares))
 
     def _validate_and_save(self, meter: Meter, recorder: Recorder | None) -> None:
-        started = time.monotonic()
         validation: Validation | None = None
         if recorder:
-            meter.update(self._share(1), "validating")
+            meter.update(self._share(), "validating")
             validation = self._validated()
         bleu = distributed.from_first(validation.bleu if validation else 0.0, self.model.device)
         best = self.position.best_bleu is None or bleu > self.position.best_bleu
@@ -276,7 +287,6 @@ class Trainer:
             self.position,
             best_bleu=bleu if best else self.position.best_bleu,
             stale=0 if best else self.position.stale + 1,
-            seconds=self.position.seconds + time.monotonic() - started,
         )
         if recorder and validation:
             scores = {f"valid_{name}": value for name, value in asdict(replace(validation, hypotheses=())).items()}
@@ -304,6 +314,7 @@ class Trainer:
         self._saved = self.position.step
         if distributed.rank() != 0:
             return
+        self.position = replace(self.position, seconds=time.monotonic() - self._started)
         name = f"step-{self.position.step:08d}"
         own = model_tensors(self.model)
         training = optimizer_tensors(self.model, self.optimizer)
@@ -334,7 +345,7 @@ class Trainer:
             self.average = MovingAverage(
                 {key: tensor.to(self.model.device) for key, tensor in weights.items()}, self.config.ema_decay
             )
-            weights = {key.removeprefix("weights/"): t for key, t in training.items() if key.startswith("weights/")}
+            weights = {name: training.pop(f"weights/{name}") for name in weights}
         load_weights(self.model, weights)
         load_optimizer_tensors(self.model, self.optimizer, training)
         self.position = Position(**newest.progress)
@@ -342,14 +353,17 @@ class Trainer:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM asks to save and leave; the second one leaves at once."""
+        """The first Ctrl-C or SIGTERM asks to save and leave; the second one does what it does elsewhere."""
         handled = (signal.SIGINT, signal.SIGTERM)
         before = [signal.getsignal(number) for number in handled]
 
         def remember(number: int, _frame: object) -> None:
             self._signal = number
-            for again in handled:
-                signal.signal(again, signal.SIG_DFL)
+            restore()
+
+        def restore() -> None:
+            for number, handler in zip(handled, before, strict=True):
+                signal.signal(number, handler)
 
         try:
             for number in handled:
@@ -360,8 +374,7 @@ class Trainer:
         try:
             yield
         finally:
-            for number, handler in zip(handled, before, strict=True):
-                signal.signal(number, handler)
+            restore()
 
 
 def _shard(batch: Batch) -> tuple[Batch, float]:

@@ -1,0 +1,56 @@
+"""What a training is asked to do: YAML, flags and Python, right and wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from heedful.errors import HeedfulError
+from heedful.recipes.job import make_job
+
+_PATHS = "train: [a.en, a.de]\nvalid: [v.en, v.de]\noutput: run\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "run.yaml"
+
+
+def test_yaml_names_one_corpus_or_several(config: Path) -> None:
+    config.write_text(_PATHS)
+    assert [corpus.paths for corpus in make_job(config, {}).train] == [(Path("a.en"), Path("a.de"))]
+    config.write_text(_PATHS.replace("[a.en, a.de]", "[[a.en, a.de], [b.tsv]]") + "train-weights: [1, 0.5]\n")
+    job = make_job(config, {})
+    assert [len(corpus.paths) for corpus in job.train] == [2, 1]
+    assert job.weights == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("train: 5", "train cannot be 5"),
+        ("train: {a: b}", "train cannot be"),
+        ("train: [[5]]", "train cannot be"),
+        ("train: [null, null]", "train cannot be None"),
+        ("valid: true", "valid cannot be True"),
+        ("valid: [v.en, 5]", "valid cannot be"),
+        ("output: [a]", "output cannot be"),
+        ("recipe: 5", "recipe cannot be 5"),
+        ("source-lang: no", "source-lang cannot be False"),  # YAML's Norway
+        ("init-from: [a]", "init-from cannot be"),
+        ("d-modle: 3", "the nearest is d-model"),
+        ("lr: .inf", "lr cannot be inf"),
+        ("seed: 99999999999999999999999", "seed cannot be"),
+        ("threads: 100000", "threads cannot be"),
+        ("max-length: 1000000000000", "max-length cannot be"),
+        ("d-model: [3]", "d-model cannot be"),
+        ("seed: 2020-13-45", "is not YAML"),
+        ("seed: " + "[" * 5000, "is not YAML"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_an_error_that_names_it(config: Path, line: str, part: str) -> None:
+    config.write_text(
+        "".join(f"{old}\n" for old in _PATHS.split("\n") if old.split(":")[0] != line.split(":")[0]) + line
+    )
+    with pytest.raises(HeedfulError) as caught:
+        make_job(config, {})
+    assert part in str(caught.value)
