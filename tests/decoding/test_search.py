@@ -68,7 +68,7 @@ def test_greedy_search_takes_the_likeliest_token_every_time(kind: str, alpha: fl
 @pytest.mark.parametrize("width", [2, 3, 5])
 def test_a_batch_is_searched_as_each_sentence_would_be_alone(kind: str, alpha: float, width: int) -> None:
     penalty = PENALTIES[kind](alpha)
-    lengths = [*MAX_LENGTHS, 7, 7, 11, 11]
+    lengths = [*MAX_LENGTHS, *[7, 11] * 11]
     for n_best in (1, width):
         found = run(width, penalty, lengths, n_best)
         for sentence, length in enumerate(lengths):

@@ -14,9 +14,10 @@ import torch
 
 import heedful
 from heedful import HeedfulError, checkpoint
+from heedful.data.corpus import Corpus
 from heedful.progress import Meter
 from heedful.recipes.job import make_job
-from tests.small import SMALL
+from tests.small import SMALL, full_disk
 
 
 def _train(corpus: dict[str, Any], output: Path, **fields: Any) -> Any:
@@ -191,6 +192,13 @@ def test_separate_vocabularies_share_no_source_embeddings(corpus: dict[str, Any]
         _train(corpus, tmp_path / "other", vocabulary="separate", share_embeddings="all")
 
 
+@pytest.mark.parametrize("room", [99, 9999])
+def test_a_start_on_a_full_disk_leaves_nothing_behind(corpus: dict[str, Any], tmp_path: Path, room: int) -> None:
+    with full_disk(room), pytest.raises(HeedfulError, match=r"cannot write .*run"):
+        _train(corpus, tmp_path / "runs/run", max_steps=1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_directories_above_go_with_a_start_that_failed(corpus: dict[str, Any], tmp_path: Path) -> None:
     blank = tmp_path / "blank.target"
     blank.write_text("\n" * 90)
@@ -245,7 +253,7 @@ def test_a_signal_saves_and_leaves(corpus: dict[str, Any], tmp_path: Path, numbe
 
 def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> None:
     fields = {"dropout": 0.0, "max_steps": 6, "validate_every": 3}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, "-m", "heedful", *_command(corpus, tmp_path / "two", **fields)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -254,6 +262,8 @@ def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> N
     assert done.stdout.count("model in") == 1
     assert done.stderr.count("validation:") == 2
     _train(corpus, tmp_path / "one", **fields)
-    one, two = _weights(tmp_path / "one", 6), _weights(tmp_path / "two", 6)
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
+    # not the weights: the gradient of the keys' bias is all rounding, since the softmax does not see it, and Adam
+    # makes whole steps of it
+    pairs = list(Corpus.of([Path(path) for path in corpus["train"]]).pairs())
+    one, two = (torch.tensor(heedful.load(tmp_path / run).score_pairs(pairs).log_probs) for run in ("one", "two"))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)

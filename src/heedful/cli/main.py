@@ -9,8 +9,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from heedful import __version__
@@ -44,14 +44,11 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     _open_closed_streams()
-    _report_to_stderr()
     with suppress(ValueError):  # not the main thread: whoever called there handles signals
         signal.signal(signal.SIGTERM, _leave)
     try:
-        try:
+        with _reports():
             return _run(sys.argv[1:] if argv is None else list(argv))
-        finally:
-            _flush()
     except HeedfulError as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever read stdout has left
@@ -106,13 +103,18 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
-def _report_to_stderr() -> None:
-    """What was changed or skipped is told in lines of its own."""
-    logger = logging.getLogger("heedful")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("heedful: %(message)s"))
-        logger.addHandler(handler)
-        logger.propagate = False
-    if os.environ.get("RANK", "0") != "0":  # torchrun: the first process tells what all of them see
-        logger.setLevel(logging.CRITICAL)
+@contextmanager
+def _reports() -> Iterator[None]:
+    """What was changed or skipped is told on stderr, in lines of its own; under torchrun by the first process."""
+    logger, handler = logging.getLogger("heedful"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("heedful: %(message)s"))
+    if os.environ.get("RANK", "0") != "0":
+        handler.setLevel(logging.CRITICAL)
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+        _flush()

@@ -105,11 +105,14 @@ def _start(job: Job, record: Mapping[str, Any]) -> None:
         tokenizers.save(directory)
         TrainingData.prepare(job.train, job.weights, tokenizers, recipe.data, recipe.training.seed, directory / "data")
         checkpoint.write_file(directory / checkpoint.CONFIG, checkpoint.to_json(record))
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(directory.resolve(), ignore_errors=True)
         with suppress(OSError):  # another run may stand in one of them by now
             for path in parents:
                 path.rmdir()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise HeedfulError(f"cannot write {directory}: {reason}; make room or name another --output") from error
         raise
 
 

@@ -132,6 +132,7 @@ class Trainer:
     ) -> None:
         self.model, self.data, self.config, self.d_model = model, data, config, d_model
         self.validate, self.directory = validate, directory
+        self.weights = model_tensors(model)
         self.optimizer = make_optimizer(model, config)
         self.average: MovingAverage | None = None
         self.position = Position()
@@ -139,7 +140,7 @@ class Trainer:
         self._saved: int | None = None
         self._resume()
         if config.ema_decay and self.average is None:
-            self.average = MovingAverage(model_tensors(model), config.ema_decay)
+            self.average = MovingAverage(self.weights, config.ema_decay)
         self._started = time.monotonic() - self.position.seconds
         objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
@@ -223,7 +224,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
-            self.average.update(model_tensors(self.model), position.step)
+            self.average.update(self.weights, position.step)
         smoothed_sum, likelihood_sum = sums.tolist()
         return smoothed_sum, likelihood_sum, tokens, rate, norm
 
@@ -267,14 +268,13 @@ class Trainer:
     def _share(self) -> float:
         """How much of the run is done, by the limit that comes first."""
         config, position = self.config, self.position
-        shares = (
-            position.step / config.max_steps if config.max_steps else 0.0,
-            (position.epoch + position.batch / max(1, position.batches)) / config.max_epochs
-            if config.max_epochs
-            else 0.0,
-            position.seconds / 60 / config.max_minutes if config.max_minutes else 0.0,
+        epochs = position.epoch + position.batch / max(1, position.batches)
+        limits = (
+            (config.max_steps, position.step),
+            (config.max_epochs, epochs),
+            (config.max_minutes, position.seconds / 60),
         )
-        return min(1.0, max(shares))
+        return min(1.0, max(done / limit if limit else 0.0 for limit, done in limits))
 
     def _validate_and_save(self, meter: Meter, recorder: Recorder | None) -> None:
         validation: Validation | None = None
@@ -289,17 +289,15 @@ class Trainer:
             stale=0 if best else self.position.stale + 1,
         )
         if recorder and validation:
-            scores = {f"valid_{name}": value for name, value in asdict(replace(validation, hypotheses=())).items()}
-            del scores["valid_hypotheses"]
+            scores = {f"valid_{name}": value for name, value in asdict(validation).items() if name != "hypotheses"}
             recorder.write(self.position.step, scores)
             say_validation(meter, self.position.step, scores, best)
         self._save(validation)  # every process has to know that this step is saved
 
     def _validated(self) -> Validation:
         """Scores of the weights that will be saved: their moving average where there is one."""
-        weights = model_tensors(self.model)
         if self.average:
-            self.average.swap(weights)
+            self.average.swap(self.weights)
         self.model.eval()
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -307,7 +305,7 @@ class Trainer:
         finally:
             self.model.train()
             if self.average:
-                self.average.swap(weights)
+                self.average.swap(self.weights)
 
     def _save(self, validation: Validation | None) -> None:
         """Writes a checkpoint, validated or not, from which this run goes on; only rank 0 does."""
@@ -316,10 +314,9 @@ class Trainer:
             return
         self.position = replace(self.position, seconds=time.monotonic() - self._started)
         name = f"step-{self.position.step:08d}"
-        own = model_tensors(self.model)
         training = optimizer_tensors(self.model, self.optimizer)
         if self.average:
-            training |= {f"weights/{key}": tensor for key, tensor in own.items()}
+            training |= {f"weights/{key}": tensor for key, tensor in self.weights.items()}
         if validation:
             text = "".join(f"{line}\n" for line in validation.hypotheses)
             write_file(self.directory / "hypotheses" / f"{name}.txt", text.encode())
@@ -331,7 +328,7 @@ class Trainer:
             perplexity=validation.perplexity if validation else None,
             progress=asdict(self.position),
         )
-        save(self.directory, saved, self.average.weights if self.average else own, training)
+        save(self.directory, saved, self.average.weights if self.average else self.weights, training)
         prune(self.directory, self.config.keep_last, self.config.keep_best)
 
     def _resume(self) -> None:
