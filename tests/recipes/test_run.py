@@ -192,7 +192,7 @@ def test_separate_vocabularies_share_no_source_embeddings(corpus: dict[str, Any]
         _train(corpus, tmp_path / "other", vocabulary="separate", share_embeddings="all")
 
 
-@pytest.mark.parametrize("room", [99, 9999])
+@pytest.mark.parametrize("room", [99, 3999])
 def test_a_start_on_a_full_disk_leaves_nothing_behind(corpus: dict[str, Any], tmp_path: Path, room: int) -> None:
     with full_disk(room), pytest.raises(HeedfulError, match=r"cannot write .*run"):
         _train(corpus, tmp_path / "runs/run", max_steps=1)
