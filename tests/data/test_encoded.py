@@ -160,12 +160,21 @@ def test_encoded_once_while_nothing_changes(tmp_path, tokenizers, corpus, count_
         assert count_calls["encode_all"] > before
 
 
+def _altered(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], _altered], ids=["truncated", "altered"])
 @pytest.mark.parametrize("name", ["source.tokens", "target.ends", "lines", "encoded.json"])
-def test_damaged_files_are_made_again(tmp_path, tokenizers, corpus, name):
+def test_damaged_files_are_made_again(tmp_path, tokenizers, corpus, caplog, name, damage):
     encode([corpus], tokenizers, DataConfig(), tmp_path / "data")
     [home] = (tmp_path / "data").glob("plain-*")
-    (home / name).write_bytes((home / name).read_bytes()[:-9])
-    assert texts(encode([corpus], tokenizers, DataConfig(), tmp_path / "data"), tokenizers) == PAIRS
+    (home / name).write_bytes(damage((home / name).read_bytes()))
+    caplog.clear()
+    encoded = encode([corpus], tokenizers, DataConfig(), tmp_path / "data")
+    assert "is damaged; the corpus is encoded again" in caplog.text
+    assert texts(encoded, tokenizers) == PAIRS
 
 
 def test_interruption_and_full_disk_leave_nothing(tmp_path, tokenizers, corpus, monkeypatch):

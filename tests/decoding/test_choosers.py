@@ -83,7 +83,7 @@ def test_of_equal_probabilities_top_k_keeps_the_lower_tokens() -> None:
     assert set(chosen.tokens.flatten().tolist()) == {0, 1, 2}
 
 
-def sequences(sentences: int, width: int, seed: int) -> list[list[Hypothesis]]:
+def sequences(sentences: int, width: int, seed: int, n_best: int | None = None) -> list[list[Hypothesis]]:
     return search(
         step,
         History.start(sentences, width),
@@ -92,7 +92,7 @@ def sequences(sentences: int, width: int, seed: int) -> list[list[Hypothesis]]:
         max_lengths=torch.full((sentences,), 7),
         chooser=Sampling(draw_uniforms(seed, range(sentences), width, 7)),
         penalty=PENALTIES["paper"](0.6),
-        n_best=width,
+        n_best=n_best or width,
     )
 
 
@@ -102,6 +102,11 @@ def test_whole_samples_have_the_probabilities_of_the_tokens_they_hold() -> None:
         for each in found:
             assert each.finished
             assert sum(each.token_log_probs) == pytest.approx(each.log_prob, abs=1e-5)
+
+
+def test_no_sample_is_left_unfinished_because_another_is_good() -> None:
+    for [best], found in zip(sequences(97, 3, 1, n_best=1), sequences(97, 3, 1), strict=True):
+        assert best == found[0]
 
 
 def test_samples_of_whole_sequences_follow_their_distribution() -> None:

@@ -145,6 +145,28 @@ def test_ties_go_to_the_lower_token(width: int) -> None:
         assert [each.tokens for each in hypotheses] == expected
 
 
+@pytest.mark.parametrize(("penalty", "steps"), [(PENALTIES["none"](0.0), 1), (PENALTIES["length"](1.0), 3)])
+def test_a_search_ends_once_nothing_open_can_be_better(penalty: Penalty, steps: int) -> None:
+    """EOS at once scores −1; what is open after n steps has −4 n, and could be divided by at most 11."""
+    calls = 0
+
+    def sure_of_the_end(tokens: Tensor, state: History) -> tuple[Tensor, History]:
+        nonlocal calls
+        calls += 1
+        return torch.tensor([-9.0, -1.0, -4.0, -4.0, -4.0]).expand(len(tokens), -1).clone(), state
+
+    [[found]] = search(
+        sure_of_the_end,
+        History.start(1, 23),
+        bos=BOS,
+        eos=EOS,
+        max_lengths=torch.tensor([11]),
+        chooser=BeamSearch(23),
+        penalty=penalty,
+    )
+    assert (found.tokens, found.score, calls) == ((EOS,), -1.0, steps)
+
+
 @pytest.mark.parametrize("width", [1, 3])
 @pytest.mark.parametrize("impossible", [-torch.inf, torch.nan])
 def test_a_dead_end_gives_what_there_is(width: int, impossible: float) -> None:

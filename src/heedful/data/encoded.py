@@ -149,15 +149,17 @@ class _Writer:
             "pairs": self.pairs,
             "skipped": dict(+self.skipped),
             "types": dict(zip(_SIDES, (kind.name for kind in self._types), strict=True)),
-            "bytes": {name: file.tell() for name, file in self._files.items()},
         }
-        (self._home / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        sums = {name: _file_sha256(self._home / name) for name in self._files} | {_RECORD: _record_sha256(record)}
+        (self._home / _RECORD).write_text(json.dumps(record | {"sha256": sums}, indent=2) + "\n")
 
 
 def _ensure(home: Path, tokenizers: Tokenizers, fill: Callable[[_Writer], None]) -> None:
     """Whatever happens, `home` is whole afterwards or not there: `fill` writes aside, a rename makes it so."""
-    if _whole(home):
-        return
+    if home.exists():
+        if _whole(home):
+            return
+        logger.warning(f"{home} is damaged; the corpus is encoded again")
     partial = home.with_name(f"{home.name}.partial")
     for remains in (home, partial):
         shutil.rmtree(remains, ignore_errors=True)
@@ -178,9 +180,11 @@ def _ensure(home: Path, tokenizers: Tokenizers, fill: Callable[[_Writer], None])
 
 def _whole(home: Path) -> bool:
     try:
-        sizes = json.loads((home / _RECORD).read_text())["bytes"]
-        return all((home / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError):
+        record = json.loads((home / _RECORD).read_text())
+        sums = record.pop("sha256")
+        whole: bool = sums.pop(_RECORD) == _record_sha256(record)
+        return whole and all(_file_sha256(home / name) == total for name, total in sums.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -282,6 +286,15 @@ def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
 
 def _key(identity: Mapping[str, object]) -> str:
     return _sha256(json.dumps(identity, sort_keys=True).encode())[:16]
+
+
+def _record_sha256(record: Mapping[str, object]) -> str:
+    return _sha256(json.dumps(record).encode())
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256(content: bytes) -> str:
