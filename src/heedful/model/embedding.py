@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -44,5 +45,8 @@ class InputEmbedding(nn.Module):
         self, tokens: Int[Tensor, "batch positions"], start: int = 0
     ) -> Float[Tensor, "batch positions d_model"]:
         """`start` is the position of the first token."""
-        output: Tensor = self.dropout(self.positions(self.tokens(tokens), start))
+        x: Tensor = self.positions(self.tokens(tokens), start)
+        if torch.is_autocast_enabled(x.device.type):  # the whole stream is narrow, not only what enters a product
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        output: Tensor = self.dropout(x)
         return output
