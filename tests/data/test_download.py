@@ -153,6 +153,10 @@ def test_a_transfer_that_never_ends_is_given_up_and_kept(server: FileServer, par
         download(f"{server.url}/file", part)
     assert part.read_bytes() == CONTENT[:1000]
     assert len(server.requests) == 5
+    server.files["/file"].breaks.clear()
+    download(f"{server.url}/file", part)
+    assert part.read_bytes() == CONTENT
+    assert server.requests[5:] == [("/file", "bytes=1000-")]
 
 
 def test_nobody_listens(part: Path) -> None:

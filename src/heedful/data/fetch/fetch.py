@@ -131,6 +131,7 @@ def _make(wanted: Dataset, split: str, output: Path, sums: Sums, have: dict[str,
                     digest.update(line)
                 if written % _STEP == 0:
                     meter.update(written, f"{written:,} pairs")
+            meter.update(written, f"{written:,} pairs")
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
