@@ -15,6 +15,7 @@ import pytest
 
 import heedful
 from heedful.cli.main import build_parser, main
+from heedful.data.fetch import dataset
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
@@ -71,6 +72,8 @@ class Shell:
             words += [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
             words += [f"--max-steps={self._steps}"]
         match words[0]:
+            case "heedful" if words[1] == "fetch" and len(words) > 2:  # needs a network: is only what can be fetched
+                assert dataset(build_parser()[0].parse_args(words[1:]).name).splits
             case "heedful":
                 assert main(words[1:]) == 0, line
             case "torchrun":

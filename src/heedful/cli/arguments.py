@@ -139,6 +139,12 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
+def _fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a data set; without one, the list of them")
+    parser.add_argument("--output", metavar="DIR", help="default data/NAME; the same command again goes on in it")
+    parser.add_argument("--mirror", metavar="URL", help="get the archives from URL/FILE instead of their publishers")
+
+
 def _info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -152,6 +158,7 @@ COMMANDS = {
     "demo": Command("Train the three generations on dates and see the difference.", _demo, "demo", "demo"),
     "dates": Command("Write a corpus of dates as people write them.", _dates, "data", "dates"),
     "check-data": Command("Say what is wrong with a corpus before training on it.", _check_data, "data", "check_data"),
+    "fetch": Command("Get a public corpus from its publisher, or list what there is.", _fetch, "fetch", "fetch"),
     "train": Command("Train a model, or go on where the same command stopped.", _train, "train", "train"),
     "translate": Command("Translate text.", _translate, "translate", "translate"),
     "score": Command("Log-probabilities of given pairs.", _score, "translate", "score"),
