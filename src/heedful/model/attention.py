@@ -16,7 +16,6 @@ from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
 
-
 _SHORT = 1 << 16
 """Scores of a head up to which torch's flash kernel, made for long sequences, is the slower one on CPU."""
 
@@ -154,12 +153,13 @@ def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal
 
 def _short_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor:
     """Equation 1 as three batched products and a softmax, for training on short sequences."""
-    scores = (query * query.size(-1) ** -0.5) @ past.keys.transpose(-2, -1)
+    scores: Tensor = (query * query.size(-1) ** -0.5) @ past.keys.transpose(-2, -1)
     if causal:
         later = causal_mask(query.size(2), query.device)
         mask = later if mask is None else mask & later
     if mask is None:
-        return scores.softmax(-1) @ past.values
+        context: Tensor = scores.softmax(-1) @ past.values
+        return context
     # Added, not filled in: one pass, and none in the backward pass. Half the lowest number can take a score more.
     hidden = scores.new_zeros(mask.shape).masked_fill_(~mask, torch.finfo(scores.dtype).min / 2)
     context = (scores + hidden).softmax(-1) @ past.values
