@@ -67,7 +67,7 @@ class Recipe:
             recipe = replace(recipe, model=replace(recipe.model, share_embeddings="target"))
         if recipe.training.weight_decay and recipe.training.optimizer == "adam":
             raise HeedfulError(
-                "weight_decay needs optimizer adamw: pass --optimizer adamw, or leave --weight-decay out"
+                "weight_decay needs optimizer adamw or muon: pass --optimizer adamw, or leave --weight-decay out"
             )
         return recipe
 

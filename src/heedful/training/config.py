@@ -17,8 +17,10 @@ class TrainingConfig:
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Seed of weights, dropout and data order."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Adam (Section 5.3), or Adam with decoupled weight decay."""
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
+    """Adam (Section 5.3), Adam with decoupled weight decay, or Muon for the stacks' matrices (Jordan et al. 2024)."""
+    momentum: Share = 0.95
+    """Decay of Muon's momentum; embeddings, projection and vectors have Adam's."""
     beta1: Share = 0.9
     """Decay of Adam's first moment."""
     beta2: Share = 0.98
@@ -26,7 +28,7 @@ class TrainingConfig:
     adam_epsilon: Positive = 1e-9
     """Adam's ε."""
     weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
-    """Decoupled weight decay; adamw only."""
+    """Decoupled weight decay; adamw and muon only."""
     schedule: Literal["paper", "inverse-sqrt", "cosine"] = "paper"
     """paper: d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5) times lr; others rise to lr, then fall."""
     lr: Positive = 1.0

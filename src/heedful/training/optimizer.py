@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from itertools import compress
 
 import torch
 from torch import Tensor, nn
 
+from heedful.model.embedding import Projection
 from heedful.training.config import TrainingConfig
+from heedful.training.muon import Muon
 
 
 def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
@@ -29,7 +32,9 @@ def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW over all weights; matrices alone decay."""
+    """Adam or AdamW over all weights, or Muon for the stacks' matrices; matrices alone decay."""
+    if config.optimizer == "muon":
+        return _muon(model, config)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     parameters = list(model.parameters())
     groups = [
@@ -43,6 +48,26 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
         betas=betas,
         eps=config.adam_epsilon,
         fused=True,
+    )
+
+
+def _muon(model: nn.Module, config: TrainingConfig) -> Muon:
+    """Rows of a vocabulary are no map between spaces: they, like biases and gains, are left to Adam."""
+    rows = {
+        id(weight)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | Projection)
+        for weight in module.parameters()
+    }
+    parameters = list(model.parameters())
+    chosen = [p.ndim == 2 and id(p) not in rows for p in parameters]
+    return Muon(
+        compress(parameters, chosen),
+        compress(parameters, (not matrix for matrix in chosen)),
+        momentum=config.momentum,
+        betas=(config.beta1, config.beta2),
+        eps=config.adam_epsilon,
+        weight_decay=config.weight_decay,
     )
 
 
