@@ -89,9 +89,17 @@ def save(
 
 
 def all_checkpoints(directory: Path) -> list[Checkpoint]:
-    """Those of a model directory, oldest first. Raises `HeedfulError` for a damaged one."""
+    """Those of a model directory, oldest first, a mean after what it is the mean of.
+
+    Raises `HeedfulError` for a damaged one.
+    """
     paths = (directory / CHECKPOINTS).glob("[!.]*")
-    return sorted((_read_info(path / _INFO) for path in paths), key=lambda checkpoint: checkpoint.step)
+    return sorted((_read_info(path / _INFO) for path in paths), key=lambda c: (c.step, len(c.averaged)))
+
+
+def trained_checkpoints(directory: Path) -> list[Checkpoint]:
+    """All that training wrote, means left out: what may be gone on from and averaged."""
+    return [checkpoint for checkpoint in all_checkpoints(directory) if not checkpoint.averaged]
 
 
 def by_quality(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -101,25 +109,29 @@ def by_quality(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 
 def best(directory: Path) -> Checkpoint:
-    """The one with the best validation BLEU; the newest where none was validated."""
+    """What a model directory means: a mean that stands in it, as training with `average_last` leaves one.
+
+    Without: the checkpoint with the best validation BLEU; the newest where none was validated.
+    """
     if not (checkpoints := all_checkpoints(directory)):
         raise HeedfulError(
             f"{directory} has no checkpoint yet; train until the first validation, or stop with Ctrl-C, which saves one"
         )
-    return (by_quality(checkpoints) or checkpoints[::-1])[0]
+    means = [checkpoint for checkpoint in checkpoints if checkpoint.averaged]
+    return (means[::-1] or by_quality(checkpoints) or checkpoints[::-1])[0]
 
 
 def prune(directory: Path, keep_last: int, keep_best: int) -> None:
-    """Deletes all but the newest and the best checkpoints, and old training states."""
-    checkpoints = all_checkpoints(directory)
-    kept = {c.name for c in checkpoints[-keep_last:]} | {c.name for c in by_quality(checkpoints)[:keep_best]}
-    for place, checkpoint in enumerate(checkpoints, start=-len(checkpoints)):
-        path = directory / CHECKPOINTS / checkpoint.name
-        if checkpoint.name not in kept:
+    """Deletes all but the newest and the best checkpoints, means that training has left behind, and old states."""
+    trained = trained_checkpoints(directory)
+    kept = {c.name for c in (*trained[-keep_last:], *by_quality(trained)[:keep_best])}
+    for checkpoint in all_checkpoints(directory):
+        if checkpoint.name not in kept and (not checkpoint.averaged or checkpoint.step < trained[-1].step):
+            path = directory / CHECKPOINTS / checkpoint.name
             aside = path.rename(path.with_name(f".{path.name}.partial"))  # at once no checkpoint any more
             shutil.rmtree(aside)
-        elif place < -_KEEP_TRAINING:
-            (path / _TRAINING).unlink(missing_ok=True)
+    for checkpoint in trained[:-_KEEP_TRAINING]:
+        (directory / CHECKPOINTS / checkpoint.name / _TRAINING).unlink(missing_ok=True)
 
 
 def clear_partial(directory: Path) -> None:
@@ -166,7 +178,7 @@ def verified(directory: Path) -> Checkpoint:
 
 
 def load_model(directory: Path, device: torch.device | str = "cpu") -> LoadedModel:
-    """The checkpoint with the best validation BLEU, in eval mode; the newest where none was validated.
+    """The `best` checkpoint, in eval mode.
 
     Raises `HeedfulError` for a missing, truncated or altered file.
     """
@@ -213,7 +225,7 @@ def average(directory: Path, output: Path, last: int | None = None, best_count: 
     Raises `HeedfulError` where there are fewer, or where `output` exists.
     """
     config = load_config(directory)
-    checkpoints = all_checkpoints(directory)
+    checkpoints = trained_checkpoints(directory)
     chosen = checkpoints[-last:] if last else by_quality(checkpoints)[:best_count]
     if len(chosen) < (wanted := last or best_count or 1):
         kind = "checkpoints" if last else "validated checkpoints"
@@ -222,6 +234,18 @@ def average(directory: Path, output: Path, last: int | None = None, best_count: 
         )
     if output.exists():
         raise HeedfulError(f"{output} exists already; name a new directory")
+    files = {name: (directory / name).read_bytes() for name in _tokenizer_files(directory)}
+    mean, weights = mean_of(directory, chosen)
+    try:
+        write_files(output, files | {CONFIG: to_json(config)})
+        return save(output, mean, weights)
+    except BaseException:
+        shutil.rmtree(output, ignore_errors=True)
+        raise
+
+
+def mean_of(directory: Path, chosen: Sequence[Checkpoint]) -> tuple[Checkpoint, dict[str, Tensor]]:
+    """A checkpoint still to be saved, and its weights: the mean of these, taken in float64."""
     total: dict[str, Tensor] = {}
     kinds: dict[str, torch.dtype] = {}
     for checkpoint in chosen:
@@ -229,15 +253,9 @@ def average(directory: Path, output: Path, last: int | None = None, best_count: 
             kinds[name] = tensor.dtype
             total[name] = total.get(name, 0) + tensor.double() / len(chosen)
     names = tuple(checkpoint.name for checkpoint in chosen)
-    files = {name: (directory / name).read_bytes() for name in _tokenizer_files(directory)}
     newest = max(chosen, key=lambda checkpoint: checkpoint.step)
     mean = Checkpoint(f"average-{len(chosen)}", newest.step, newest.epoch, averaged=names)
-    try:
-        write_files(output, files | {CONFIG: to_json(config)})
-        return save(output, mean, {name: tensor.to(kinds[name]) for name, tensor in total.items()})
-    except BaseException:
-        shutil.rmtree(output, ignore_errors=True)
-        raise
+    return mean, {name: tensor.to(kinds[name]) for name, tensor in total.items()}
 
 
 def to_json(value: Any) -> bytes:

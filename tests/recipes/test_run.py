@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from heedful import HeedfulError, checkpoint
 from heedful.data.corpus import Corpus
 from heedful.progress import Meter
 from heedful.recipes.job import make_job
+from heedful.training.trainer import Objective
 from tests.small import SMALL, full_disk
 
 
@@ -29,6 +31,10 @@ def _weights(directory: Path, step: int) -> dict[str, torch.Tensor]:
     return checkpoint.load_tensors(directory, made)
 
 
+def _last_trained(directory: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load_tensors(directory, checkpoint.trained_checkpoints(directory)[-1])
+
+
 def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
@@ -37,11 +43,11 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
     "fields",
     [
         {},
-        {"accumulate": 2, "ema_decay": 0.9, "schedule": "cosine", "lr": 1e-3, "decay_steps": 20},
+        {"accumulate": 2, "ema_decay": 0.9, "schedule": "cosine", "lr": 1e-3, "decay_steps": 20, "device_tokens": 150},
         {"subword_sampling": 0.1, "validate_every": 100},
         {"recipe": "rnn-attention", "layers": 2, "heads": None, "d_ff": None, "input_feeding": True},
     ],
-    ids=["plain", "accumulate-ema-cosine", "sampling", "recurrent"],
+    ids=["plain", "accumulate-cut-ema-cosine", "sampling", "recurrent"],
 )
 def test_an_interrupted_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     corpus: dict[str, Any], tmp_path: Path, fields: dict[str, Any]
@@ -52,6 +58,69 @@ def test_an_interrupted_run_ends_with_the_same_weights_as_an_uninterrupted_one(
         assert outcome.position.step == limit
     assert outcome.position.epoch >= 1
     assert _same(_weights(tmp_path / "whole", 13), _weights(tmp_path / "parts", 13))
+
+
+def test_a_batch_is_the_same_in_one_piece_and_in_many(corpus: dict[str, Any], tmp_path: Path) -> None:
+    fields = {"dropout": 0.0, "max_steps": 6}
+    _train(corpus, tmp_path / "whole", **fields)
+    seen: list[tuple[int, int]] = []
+    forward = Objective.forward
+
+    def watched(self: Objective, batch: Any) -> Any:
+        seen.append(tuple(batch.target_output.shape))
+        return forward(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objective, "forward", watched)
+        _train(corpus, tmp_path / "cut", **fields, device_tokens=90)
+    assert len(seen) > 3 * 6
+    assert all(rows * width <= 90 for rows, width in seen)
+    pairs = list(Corpus.of([Path(path) for path in corpus["train"]]).pairs())
+    whole, cut = (torch.tensor(heedful.load(tmp_path / run).score_pairs(pairs).log_probs) for run in ("whole", "cut"))
+    torch.testing.assert_close(cut, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_of_the_last_checkpoints_is_the_model(corpus: dict[str, Any], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fields: dict[str, Any] = {"average_last": 3, "keep_last": 3}
+    mean = _train(corpus, run, max_steps=18, **fields).mean
+    assert mean.averaged == ("step-00000012", "step-00000016", "step-00000018")
+    loaded = checkpoint.load_model(run)
+    assert loaded.checkpoint.files == mean.files
+    assert mean.bleu is not None
+    parts = [_weights(run, step) for step in (12, 16)] + [_last_trained(run)]
+    for name, tensor in checkpoint.model_tensors(loaded.model).items():
+        torch.testing.assert_close(tensor, sum(part[name] for part in parts) / 3)
+    assert _train(corpus, run, max_steps=18, **fields).mean.files == mean.files  # finished already, and said again
+    # it goes on from the weights in training, not from their mean, which is replaced
+    assert _train(corpus, run, max_steps=25, **fields).mean.averaged[-1] == "step-00000025"
+    _train(corpus, tmp_path / "whole", max_steps=25)
+    assert _same(_last_trained(run), _last_trained(tmp_path / "whole"))
+    assert len([made for made in checkpoint.all_checkpoints(run) if made.averaged]) == 1
+    assert _train(corpus, tmp_path / "short", max_steps=3, **fields).mean is None
+
+
+def test_a_mean_that_an_interruption_prevented_is_made_later(corpus: dict[str, Any], tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"average_last": 2, "max_steps": 8}
+    mean = _train(corpus, tmp_path, **fields).mean
+    shutil.rmtree(tmp_path / "checkpoints" / mean.name)
+    assert _train(corpus, tmp_path, **fields).mean.files == mean.files
+
+
+def test_more_checkpoints_to_average_than_are_kept_are_refused(corpus: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(HeedfulError, match=r"average_last 6 .* --keep-last \(5\)"):
+        _train(corpus, tmp_path / "run", average_last=6)
+
+
+def test_a_directory_from_before_a_field_existed_goes_on(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path, max_steps=2)
+    shutil.rmtree(tmp_path / "checkpoints")  # which know the file's checksum
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["training"]["average_last"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert _train(corpus, tmp_path, max_steps=2).position.step == 2
+    with pytest.raises(HeedfulError, match="average-last 1 → 2"):
+        _train(corpus, tmp_path, max_steps=2, average_last=2)
 
 
 def test_training_changes_the_weights_and_lowers_the_loss(corpus: dict[str, Any], tmp_path: Path) -> None:
@@ -254,7 +323,7 @@ def test_a_signal_saves_and_leaves(corpus: dict[str, Any], tmp_path: Path, numbe
 def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> None:
     fields = {"dropout": 0.0, "max_steps": 6, "validate_every": 3}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "heedful", *_command(corpus, tmp_path / "two", **fields)]
+    command = [*torchrun, "-m", "heedful", *_command(corpus, tmp_path / "two", **fields, device_tokens=90)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )

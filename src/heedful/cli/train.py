@@ -20,6 +20,9 @@ def train(arguments: argparse.Namespace) -> int:
     outcome = run(job)
     if rank() == 0:
         print(f"{outcome.reason}; model in {job.output}, best validation BLEU {_bleu(outcome.position.best_bleu)}")
+        if outcome.mean:
+            count = len(outcome.mean.averaged)
+            print(f"the model is the mean of the last {count} checkpoints, validation BLEU {_bleu(outcome.mean.bleu)}")
         if outcome.signal:
             print("the same command goes on from here", file=sys.stderr)
     return 128 + outcome.signal if outcome.signal else 0

@@ -60,6 +60,13 @@ class Batch:
         places = list(range(len(self.lines)))[chosen] if isinstance(chosen, slice) else [int(row) for row in chosen]
         return self._each(lambda tensor: tensor[places], [self.lines[row] for row in places])
 
+    def cut(self, tokens: int | None) -> list[Self]:
+        """The same pairs in parts of at most so many tokens on either side, padding included; None: in one."""
+        if tokens is None:
+            return [self]
+        size = max(1, tokens // max(self.source.size(1), self.target_input.size(1)))
+        return [self.rows(slice(start, start + size)) for start in range(0, len(self.lines), size)]
+
     def _each(self, change: Callable[[Tensor], Tensor], lines: list[int]) -> Self:
         names = ("source", "source_mask", "target_input", "target_output", "target_mask")
         return replace(self, lines=lines, **{name: change(getattr(self, name)) for name in names})

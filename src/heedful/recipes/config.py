@@ -69,6 +69,11 @@ class Recipe:
             raise HeedfulError(
                 "weight_decay needs optimizer adamw or muon: pass --optimizer adamw, or leave --weight-decay out"
             )
+        if recipe.training.average_last > recipe.training.keep_last:
+            raise HeedfulError(
+                f"average_last {recipe.training.average_last} needs as many checkpoints: raise --keep-last "
+                f"({recipe.training.keep_last}) or lower --average-last"
+            )
         return recipe
 
     def _unknown(self, name: str) -> str:

@@ -15,6 +15,7 @@ import torch
 from pydantic import TypeAdapter
 
 from heedful import checkpoint
+from heedful.checkpoint import Checkpoint
 from heedful.data.batches import TrainingData
 from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.decoding.translator import Translator
@@ -69,9 +70,30 @@ def _train(job: Job, device: torch.device) -> Outcome:
     training = replace(recipe.training, decay_steps=decay)
     validate = _validation(job, tokenizers)
     trainer = Trainer(model.to(device), data, training, model_config.d_model, validate, job.output)
-    if reason := trainer.finished():
-        return Outcome(f"this run is finished: {reason}", trainer.position)
-    return trainer.run()
+    finished = trainer.finished()
+    outcome = Outcome(f"this run is finished: {finished}", trainer.position) if finished else trainer.run()
+    if training.average_last == 1 or outcome.signal or distributed.rank() != 0:
+        return outcome
+    return replace(outcome, mean=_average_last(job, trainer.model, validate))
+
+
+def _average_last(job: Job, model: Model, validate: Callable[[Model], Validation]) -> Checkpoint | None:
+    """The mean of the last checkpoints as one more, validated: what the directory means from now on (Section 6.1).
+
+    None where training wrote a single one. What stands there already, of a run that is finished, stays.
+    """
+    chosen = checkpoint.trained_checkpoints(job.output)[-job.recipe.training.average_last :]
+    for known in checkpoint.all_checkpoints(job.output):
+        if list(known.averaged) == [each.name for each in chosen]:
+            return known
+    if len(chosen) < 2:
+        return None
+    mean, weights = checkpoint.mean_of(job.output, chosen)
+    checkpoint.load_weights(model, weights)
+    model.eval()
+    with torch.no_grad():
+        scores = validate(model)
+    return checkpoint.save(job.output, replace(mean, bleu=scores.bleu, perplexity=scores.perplexity), weights)
 
 
 def _prepare(job: Job) -> None:
@@ -85,7 +107,8 @@ def _prepare(job: Job) -> None:
         raise HeedfulError(f"--init-from and --output are both {job.output}; name a new output directory")
     record = _record(job)
     if (job.output / checkpoint.CONFIG).exists():
-        _same_run(job.output, checkpoint.load_config(job.output), record)
+        defaults = {each.name: each.default for _, each in recipe.fields()}  # of fields younger than the directory
+        _same_run(job.output, defaults | _identity(checkpoint.load_config(job.output)), _identity(record))
         checkpoint.clear_partial(job.output)
     else:
         _start(job, record)
@@ -171,13 +194,12 @@ def _commit() -> str | None:
         return None
 
 
-def _same_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _same_run(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises `HeedfulError` naming the fields in which a directory's run differs from the one asked for."""
-    before, now = _identity(old), _identity(new)
     different = [
         f"{name.replace('_', '-')} {before.get(name)} → {now.get(name)}"
         for name in before.keys() | now.keys()
-        if before.get(name) != now.get(name)
+        if name not in _LIMITS and before.get(name) != now.get(name)
     ]
     if different:
         raise HeedfulError(

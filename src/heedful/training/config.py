@@ -43,6 +43,9 @@ class TrainingConfig:
     """Largest gradient norm; 0 is off."""
     accumulate: Count = 1
     """Batches whose gradients make one update."""
+    device_tokens: Count | None = None
+    """Most tokens on either side, padding included, that a device computes at once; a larger share is cut, to the
+    same gradient. All of it unless given."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the matrix products; weights stay float32."""
     ema_decay: Share = 0.0
@@ -55,6 +58,8 @@ class TrainingConfig:
     """Newest checkpoints kept."""
     keep_best: Count = 3
     """Checkpoints of the best validation BLEU kept."""
+    average_last: Count = 1
+    """Checkpoints at the end of training whose mean is its result (Section 6.1); 1 is off."""
     log_every: Count = 50
     """Updates between two records of the training loss."""
     max_steps: Count | None = None

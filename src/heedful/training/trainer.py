@@ -22,12 +22,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from heedful.checkpoint import (
     Checkpoint,
-    all_checkpoints,
     load_tensors,
     load_weights,
     model_tensors,
     prune,
     save,
+    trained_checkpoints,
     write_file,
 )
 from heedful.data.batches import Batch
@@ -94,11 +94,12 @@ class Position:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why training ended; `signal` is set where it was told to."""
+    """Why training ended; `signal` is set where it was told to, `mean` where its last checkpoints were averaged."""
 
     reason: str
     position: Position
     signal: int | None = None
+    mean: Checkpoint | None = None
 
 
 class Objective(nn.Module):
@@ -178,7 +179,7 @@ class Trainer:
                 self.position = replace(self.position, epoch=epoch + 1, batch=0)
             while self.position.epoch == epoch and not (reason := self._stop()):
                 group = batches[self.position.batch : self.position.batch + self.config.accumulate]
-                window.add(*self._update(group))
+                window.add(*self.update(group))
                 self._advance(len(group))
                 step, logged = self.position.step, self.position.step % self.config.log_every == 0
                 if recorder:
@@ -197,7 +198,7 @@ class Trainer:
             self._save(None)
         return reason
 
-    def _update(self, group: Sequence[np.ndarray]) -> tuple[float, float, int, float, float]:
+    def update(self, group: Sequence[np.ndarray]) -> tuple[float, float, int, float, float]:
         """One update from the batches of `group`: the same whatever the number of processes."""
         config, position = self.config, self.position
         self.model.train()
@@ -207,14 +208,19 @@ class Trainer:
         rate = learning_rate(config, position.step + 1, self.d_model)
         sums = torch.zeros(2, device=self.model.device)
         for number, (indices, batch) in enumerate(zip(group, batches, strict=True)):
-            with self._synchronised(number == len(batches) - 1), self._precision():
-                shard, share = _shard(batch)
-                smoothed, likelihood = self.objective(shard.to(self.model.device))
-                # every process learns every loss, so that all of them stop at one that is not finite
-                both = distributed.total(torch.stack((smoothed.detach(), likelihood)) * share)
-                if not math.isfinite(loss := float(both[0]) / tokens):
-                    raise self._diverged("loss", loss, [indices], position.batch + number)
-                (smoothed * (share * distributed.world_size() / tokens)).backward()
+            shard, share = _shard(batch)
+            parts = shard.cut(config.device_tokens)
+            own = torch.zeros_like(sums)
+            for part in parts:
+                last = number == len(batches) - 1 and part is parts[-1]
+                with self._synchronised(last), self._precision():
+                    smoothed, likelihood = self.objective(part.to(self.model.device))
+                    (smoothed * (share * distributed.world_size() / tokens)).backward()
+                own += torch.stack((smoothed.detach(), likelihood)) * share
+            # every process learns every loss, so that all of them stop at one that is not finite
+            both = distributed.total(own)
+            if not math.isfinite(loss := float(both[0]) / tokens):
+                raise self._diverged("loss", loss, [indices], position.batch + number)
             sums += both
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm or math.inf))
         if not math.isfinite(norm):
@@ -333,7 +339,7 @@ class Trainer:
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint of the directory, if it has one."""
-        if not (checkpoints := all_checkpoints(self.directory)):
+        if not (checkpoints := trained_checkpoints(self.directory)):
             return
         newest = checkpoints[-1]
         weights = load_tensors(self.directory, newest)
