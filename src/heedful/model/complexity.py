@@ -1,0 +1,174 @@
+"""Parameters, FLOPs and memory by formula, from a configuration alone: nothing is allocated. Imports no torch.
+
+FLOPs are those of matrix products, two for each multiply-add, of real tokens: padding is no work. A product's
+gradient is two more of its size, so training costs three times what the forward pass does.
+"""
+
+from dataclasses import dataclass
+
+from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
+
+TRAINING_PASSES = 3
+"""FLOPs of forward and backward pass over those of the forward pass."""
+ADAM_BYTES = 16
+"""A parameter in training: the weight, its gradient and two moments, in float32."""
+_FULL, _HALF = 4, 2
+"""Bytes of float32 and bfloat16."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """A quantity by part of the model; a matrix that is shared counts as an embedding."""
+
+    embeddings: int
+    encoder: int
+    decoder: int
+    projection: int
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.embeddings + self.encoder + self.decoder + self.projection
+
+
+def parameters(config: ModelConfig, source_vocab: int, target_vocab: int) -> Count:
+    """Trainable numbers of `build_model(config, source_vocab, target_vocab)`."""
+    d_model = config.d_model
+    width = (config.d_embedding or d_model) if isinstance(config, RecurrentConfig) else d_model
+    embeddings = (target_vocab if config.share_embeddings == "all" else source_vocab + target_vocab) * width
+    projection = target_vocab * d_model if config.share_embeddings == "none" else 0
+    if isinstance(config, RecurrentConfig):
+        return Count(embeddings, *_recurrent_parameters(config), projection)
+    if config.positions == "learned":
+        embeddings += 2 * config.max_positions * d_model
+    norm = 2 * d_model if config.norm != "none" else 0
+    final = norm if config.norm_position == "pre" else 0
+    heads = _heads(config)
+    attention = d_model * heads.all + heads.all + heads.value * d_model + d_model
+    feed_forward = 2 * d_model * config.d_ff + config.d_ff + d_model
+    encoder = config.layers * (attention + feed_forward + 2 * norm) + final
+    decoder = _decoder_layers(config) * (2 * attention + feed_forward + 3 * norm) + final
+    return Count(embeddings, encoder, decoder, projection)
+
+
+def forward_flops(config: ModelConfig, target_vocab: int, source: int, target: int) -> Count:
+    """Of one pair of so many tokens, EOS included, under teacher forcing. Self-attention counts every pair of
+    positions, later ones too, as fused kernels and FLOP counters do.
+    """
+    d_model = config.d_model
+    projection = 2 * target * d_model * target_vocab
+    if isinstance(config, RecurrentConfig):
+        return Count(0, *_recurrent_flops(config, source, target), projection)
+    heads = _heads(config)
+    meeting = heads.key + heads.value  # of a query with one key: its score, and its value's share
+    feed_forward = 2 * d_model * config.d_ff
+    encoder = source * (d_model * heads.all + source * meeting + heads.value * d_model + feed_forward)
+    own = target * (d_model * heads.all + target * meeting + heads.value * d_model)
+    memory = source * d_model * meeting
+    cross = target * (d_model * heads.key + source * meeting + heads.value * d_model)
+    decoder = own + memory + cross + target * feed_forward
+    return Count(0, 2 * config.layers * encoder, 2 * _decoder_layers(config) * decoder, projection)
+
+
+def training_flops(config: ModelConfig, target_vocab: int, source: int, target: int) -> int:
+    """Forward and backward pass of one pair; an optimiser's work does not count."""
+    return TRAINING_PASSES * forward_flops(config, target_vocab, source, target).total
+
+
+def activation_bytes(config: ModelConfig, source: int, target: int, precision: str = "float32") -> int:
+    """What one pair of so many tokens holds between the forward and the backward pass, to about a fifth.
+
+    Operands of products (in bfloat16 where that is the precision) and what norms and dropout remember. Fused
+    attention keeps no weights; with dropout on them they are kept. The projection's part is in chunks and small.
+    """
+    half = _HALF if precision == "bfloat16" else _FULL
+    d_model = config.d_model
+    dropped = d_model if config.dropout else 0
+    if isinstance(config, RecurrentConfig):
+        return _FULL * _recurrent_activations(config, source, target, dropped)
+    heads = _heads(config)
+    around = dropped + (d_model if config.norm != "none" else 0)  # a sublayer's dropout mask, its norm's input
+    weights = 3 * config.heads if config.attention_dropout else 0  # softmax, mask, their product; for each key
+    attention = d_model + heads.value * 2  # its input, and its output before and after the heads are joined
+    feed_forward = d_model + config.d_ff
+    encoder = source * (half * (attention + heads.all + weights * source + feed_forward) + _FULL * 2 * around)
+    own = half * (attention + heads.all + weights * target)
+    cross = half * (attention + heads.key + weights * source)
+    decoder = target * (own + cross + half * feed_forward + _FULL * 3 * around)
+    memory = source * half * (heads.key + heads.value)
+    ends = (source + 2 * target) * _FULL * (dropped + d_model)
+    return config.layers * encoder + _decoder_layers(config) * (decoder + memory) + ends
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Widths of all heads' queries or keys, and of all heads' values."""
+
+    key: int
+    value: int
+
+    @property
+    def all(self) -> int:
+        """Of queries, keys and values side by side."""
+        return 2 * self.key + self.value
+
+
+def _heads(config: TransformerConfig) -> _Heads:
+    share = config.d_model // config.heads
+    return _Heads(config.heads * (config.d_k or share), config.heads * (config.d_v or share))
+
+
+def _decoder_layers(config: TransformerConfig) -> int:
+    return config.decoder_layers or config.layers
+
+
+def _cells(config: RecurrentConfig) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(input, width) of every recurrent layer and direction of the encoder and of the decoder."""
+    d_model, first = config.d_model, config.d_embedding or config.d_model
+    directions = 2 if config.bidirectional else 1
+    inputs = [first, *[d_model] * (config.layers - 1)]
+    encoder = [(size, d_model // directions) for size in inputs for _ in range(directions)]
+    feed = d_model if config.input_feeding else 0
+    return encoder, [(size + (feed if number == 0 else 0), d_model) for number, size in enumerate(inputs)]
+
+
+def _gates(config: RecurrentConfig) -> int:
+    return 4 if config.cell == "lstm" else 3
+
+
+def _recurrent_parameters(config: RecurrentConfig) -> tuple[int, int]:
+    # torch's cells have two biases
+    encoder, decoder = (
+        sum(_gates(config) * width * (size + width + 2) for size, width in cells) for cells in _cells(config)
+    )
+    d_model = config.d_model
+    score = {"none": 0, "dot": 0, "general": d_model**2, "additive": 2 * d_model**2 + d_model}[config.attention]
+    join = 2 * d_model**2 if config.attention != "none" else 0
+    return encoder, decoder + score + join
+
+
+def _recurrent_flops(config: RecurrentConfig, source: int, target: int) -> tuple[int, int]:
+    encoder, decoder = (
+        2 * tokens * sum(_gates(config) * width * (size + width) for size, width in cells)
+        for tokens, cells in zip((source, target), _cells(config), strict=True)
+    )
+    d_model = config.d_model
+    maps = {"none": 0, "dot": 0, "general": target, "additive": source + target}[config.attention]
+    meetings = source * target if config.attention != "none" else 0
+    join = 2 * target if config.attention != "none" else 0
+    # the score and the weighted sum are a product of width d_model for each meeting
+    return encoder, decoder + 2 * d_model * ((maps + join) * d_model + 2 * meetings)
+
+
+def _recurrent_activations(config: RecurrentConfig, source: int, target: int, dropped: int) -> int:
+    encoder, decoder = (
+        # input, gates, cell and hidden state before and after
+        tokens * sum(size + (_gates(config) + 3) * width for size, width in cells)
+        for tokens, cells in zip((source, target), _cells(config), strict=True)
+    )
+    d_model = config.d_model
+    weights = 2 * source * target if config.attention != "none" else 0
+    if config.attention == "additive":
+        weights += source * target * d_model
+    context = 4 * target * d_model if config.attention != "none" else 0
+    return encoder + decoder + weights + context + (source + 2 * target) * (d_model + dropped)
