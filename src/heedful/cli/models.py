@@ -11,6 +11,7 @@ import yaml
 from heedful.cli.fields import given_fields
 from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
+from heedful.recipes import paper
 from heedful.recipes.config import Recipe
 from heedful.recipes.named import DEFAULT, recipe
 from heedful.recipes.named import recipes as all_recipes
@@ -104,8 +105,21 @@ def _in_full(chosen: Recipe) -> str:
             lines += ["", f"# {section}"]
         help_text = type(config).__pydantic_fields__[field.name].description
         entry = f"{field.name.replace('_', '-')}: {_scalar(getattr(config, field.name))}"
-        lines.append(f"{entry:36}  # {help_text}")
-    return "\n".join(lines)
+        origin = f"[{paper.section(chosen, field.name)}] " if paper.is_paper(chosen) else ""
+        lines.append(f"{entry:36}  # {origin}{help_text}")
+    return "\n".join(lines + _departures(chosen))
+
+
+def _departures(chosen: Recipe) -> list[str]:
+    """Of a recipe of the paper's: what is otherwise than there, and why."""
+    if not paper.is_paper(chosen):
+        return []
+    reasons = paper.departures(chosen)
+    return ["", "# departures from the paper, and what it does not state", *map(_reason, reasons.items())]
+
+
+def _reason(item: tuple[str, str]) -> str:
+    return f"# {item[0].replace('_', '-')}: {item[1]}"
 
 
 def _scalar(value: Any) -> str:

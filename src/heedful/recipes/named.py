@@ -5,6 +5,7 @@ import difflib
 from heedful.data.config import DataConfig
 from heedful.errors import HeedfulError
 from heedful.model.config import RecurrentConfig, TransformerConfig
+from heedful.recipes import paper
 from heedful.recipes.config import Recipe
 from heedful.training.config import TrainingConfig
 
@@ -32,9 +33,6 @@ _recurrent = TrainingConfig(
     patience=12,
     max_steps=30_000,
 )
-_base = TransformerConfig()
-_big = TransformerConfig(d_model=1024, d_ff=4096, heads=16, dropout=0.3)
-_paper_data = DataConfig(vocab_size=37000, batch_tokens=25000)
 
 _RECIPES = (
     Recipe(
@@ -58,20 +56,7 @@ _RECIPES = (
         DataConfig(batch_tokens=2048),
         _small_data,
     ),
-    Recipe(
-        "base",
-        "The paper's base model for WMT14 en-de (Section 5, Table 3).",
-        _base,
-        _paper_data,
-        TrainingConfig(max_steps=100_000, validate_every=1500, keep_last=5),
-    ),
-    Recipe(
-        "big",
-        "The paper's big model for WMT14 en-de (Section 5, Table 3).",
-        _big,
-        _paper_data,
-        TrainingConfig(max_steps=300_000, validate_every=600, keep_last=20),
-    ),
+    *paper.RECIPES,
 )
 
 

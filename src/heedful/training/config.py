@@ -44,8 +44,7 @@ class TrainingConfig:
     accumulate: Count = 1
     """Batches whose gradients make one update."""
     device_tokens: Count | None = None
-    """Most tokens on either side, padding included, that a device computes at once; a larger share is cut, to the
-    same gradient. All of it unless given."""
+    """Most tokens a device computes at once, padding included; more are computed in parts, to the same gradient."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the matrix products; weights stay float32."""
     ema_decay: Share = 0.0

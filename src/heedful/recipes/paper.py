@@ -1,0 +1,119 @@
+"""The recipes of "Attention Is All You Need", the section behind each value, and every departure with its reason."""
+
+from dataclasses import replace
+
+from heedful.data.config import DataConfig
+from heedful.model.config import TransformerConfig
+from heedful.recipes.config import Recipe
+from heedful.training.config import TrainingConfig
+
+_DEVICE_TOKENS = 8192
+"""Whatever the number of GPUs, an update has the paper's batch; this much of it at once fits into 16 GB, as the
+paper's GPUs had."""
+_base, _big = TransformerConfig(), TransformerConfig(d_model=1024, d_ff=4096, heads=16, dropout=0.3)
+_en_de, _en_fr = DataConfig(vocab_size=37_000, batch_tokens=25_000), DataConfig(vocab_size=32_000, batch_tokens=25_000)
+# ten minutes between checkpoints are 1,500 steps of 0.4 s, and 600 steps of 1 s
+_base_training = TrainingConfig(
+    max_steps=100_000, validate_every=1500, keep_last=5, average_last=5, device_tokens=_DEVICE_TOKENS
+)
+_big_training = TrainingConfig(
+    max_steps=300_000, validate_every=600, keep_last=20, average_last=20, device_tokens=_DEVICE_TOKENS
+)
+
+RECIPES = (
+    Recipe("base", "The paper's base model for WMT14 en-de (Section 5, Table 3).", _base, _en_de, _base_training),
+    Recipe("big", "The paper's big model for WMT14 en-de (Section 5, Table 3).", _big, _en_de, _big_training),
+    Recipe("base-en-fr", "The paper's base model for WMT14 en-fr (Sections 5, 6.1).", _base, _en_fr, _base_training),
+    Recipe(
+        "big-en-fr",
+        "The paper's big model for WMT14 en-fr, with less dropout (Sections 5, 6.1).",
+        replace(_big, dropout=0.1),
+        _en_fr,
+        _big_training,
+    ),
+)
+
+_SECTIONS = {
+    "layers": "3.1",
+    "decoder_layers": "3.1",
+    "d_model": "3.1, Table 3",
+    "d_ff": "3.3, Table 3",
+    "heads": "3.2.2, Table 3",
+    "d_k": "3.2.2",
+    "d_v": "3.2.2",
+    "dropout": "5.4, Table 3",
+    "positions": "3.5",
+    "norm": "3.1",
+    "norm_position": "3.1",
+    "skip": "3.1",
+    "share_embeddings": "3.4",
+    "tokenizer": "5.1",
+    "vocab_size": "5.1",
+    "vocabulary": "5.1",
+    "batch_tokens": "5.1",
+    "optimizer": "5.3",
+    "beta1": "5.3",
+    "beta2": "5.3",
+    "adam_epsilon": "5.3",
+    "schedule": "5.3",
+    "lr": "5.3",
+    "warmup_steps": "5.3",
+    "label_smoothing": "5.4",
+    "max_steps": "5.2",
+    "validate_every": "6.1, 5.2",
+    "keep_last": "6.1",
+    "average_last": "6.1",
+    "beam_size": "6.1",
+    "length_penalty": "6.1",
+    "length_penalty_kind": "6.1",
+    "max_extra_tokens": "6.1",
+}
+_DEPARTURES = {
+    "tokenizer": "SentencePiece's byte-pair encoding of the text as it stands, with bytes for rare characters, instead "
+    "of a BPE of tokenised text: nothing has to be done before or after",
+    "vocab_size": "as Section 5.1 says; the parameter counts of Table 3 fit some 41,200 entries instead, in every "
+    "row but big's, so base has 63 million parameters here and not 65",
+    "batch_tokens": "an upper end that counts padding: real tokens are somewhat fewer; whatever the number of GPUs, "
+    "this is one update's batch",
+    "max_length": "the paper says nothing of long pairs; these are skipped and counted",
+    "short_first": "batches of alike lengths as in Section 5.1, composed and ordered anew in each epoch; the paper "
+    "does not state the order",
+    "dropout": "the paper's places and rate; on a CPU the rate is rounded to a multiple of 2⁻¹⁶, where one draw serves "
+    "four components",
+    "label_smoothing": "ε/V on every class, the right one too, as in Szegedy et al. 2016, which the paper cites; it "
+    "gives the value alone",
+    "device_tokens": "the paper's eight GPUs had an eighth of a batch each; here a larger share is computed in parts, "
+    "and their gradients added",
+    "validate_every": "checkpoints by steps instead of by the clock: ten minutes of the paper's time for a step; one "
+    "more is written at the end",
+    "precision": "the paper does not state it; float32, which its GPUs computed at full rate",
+}
+_UNSTATED = {
+    "biases": "the paper states none in attention and none before the softmax; attention's four projections have one "
+    "each here, as in torch.nn, and the last projection has none",
+    "initial weights": "the paper does not state them; Xavier uniform for linear maps, N(0, 1/d_model) for embeddings, "
+    "zero for biases",
+    "BLEU": "sacreBLEU's of plain text, with its signature; the paper's is of tokenised text, and not comparable",
+}
+_EN_FR = {
+    "tokenizer": "the paper has 32,000 word pieces; SentencePiece learns none, so these are as many pieces of "
+    "byte-pair encoding, in one vocabulary for both languages",
+    "vocab_size": "as Section 5.1 says",
+}
+
+
+def is_paper(recipe: Recipe) -> bool:
+    """Whether this is a recipe of the paper's."""
+    return any(recipe.name == own.name for own in RECIPES)
+
+
+def section(recipe: Recipe, field: str) -> str:
+    """Where in the paper a field's value stands; nowhere is said too."""
+    if field == "dropout" and recipe.name == "big-en-fr":
+        return "Section 6.1"
+    return f"Section {_SECTIONS[field]}" if field in _SECTIONS else "not in the paper"
+
+
+def departures(recipe: Recipe) -> dict[str, str]:
+    """What is not as the paper has it, or not stated there, with the reason; fields first, then the rest."""
+    return _DEPARTURES | (_EN_FR if recipe.name.endswith("en-fr") else {}) | _UNSTATED
