@@ -66,6 +66,23 @@ def _train(parser: argparse.ArgumentParser) -> None:
     add_recipe_fields(parser)
 
 
+def _plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a named recipe; `heedful recipes` lists them")
+    parser.add_argument(
+        "--train",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="PATH",
+        help="two line-aligned files, or one TSV or JSON-lines file; may be repeated",
+    )
+    parser.add_argument("--gpu", metavar="KIND", help="P100, V100, A100, H100, H200; default all of them")
+    parser.add_argument("--gpus", type=int, default=8, metavar="N", help="how many of that kind; default 8")
+    parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of the measurement; default 30")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    add_recipe_fields(parser)
+
+
 def _machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N; auto: a GPU if any")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; default all cores")
@@ -160,6 +177,7 @@ COMMANDS = {
     "check-data": Command("Say what is wrong with a corpus before training on it.", _check_data, "data", "check_data"),
     "fetch": Command("Get a public corpus from its publisher, or list what there is.", _fetch, "fetch", "fetch"),
     "train": Command("Train a model, or go on where the same command stopped.", _train, "train", "train"),
+    "plan": Command("What a training will cost, before it starts.", _plan, "plan", "plan"),
     "translate": Command("Translate text.", _translate, "translate", "translate"),
     "score": Command("Log-probabilities of given pairs.", _score, "translate", "score"),
     "evaluate": Command("BLEU, chrF and perplexity on a test set.", _evaluate, "evaluate", "evaluate"),

@@ -175,6 +175,10 @@ class TrainingData:
             batches.sort(key=lambda batch: int(encoded.target_lengths[batch].max()))
         return batches
 
+    def lengths(self, indices: Indices) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Source and target tokens of these pairs as they are without sampling, EOS included."""
+        return self._plain.source_lengths[indices], self._plain.target_lengths[indices]
+
     def collate(self, indices: Indices, epoch: int) -> Batch:
         """One batch of `batches(epoch)`."""
         encoded = self._encoded(epoch)

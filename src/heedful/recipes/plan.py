@@ -1,0 +1,281 @@
+"""What a training will cost, said before it starts: sizes by formula, time by a short measurement of real updates."""
+
+import itertools
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from heedful.data.batches import Indices, TrainingData
+from heedful.data.corpus import Corpus
+from heedful.data.tokenizer import Tokenizer, Tokenizers
+from heedful.errors import HeedfulError
+from heedful.model.build import build_model
+from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, training_flops
+from heedful.progress import progress
+from heedful.recipes.config import Recipe
+from heedful.recipes.gpus import PAPER_HOURS, PAPER_SUSTAINED, UTILISATION, Gpu
+from heedful.training import distributed
+from heedful.training.trainer import Trainer, Validation
+
+_SAMPLE = 100_000
+"""Pairs from which tokens are learned and counted; an even sample where there are more."""
+_SMALLEST_SHARE = 64
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the recipe makes of the text. Means are over real tokens, EOS included."""
+
+    lines: int
+    sampled: int
+    vocabulary: tuple[int, int]
+    source_tokens: float
+    """A pair's mean."""
+    target_tokens: float
+    pairs_per_update: float
+    padding: float
+    """Share of a batch that is padding."""
+    updates_per_epoch: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device."""
+
+    state: int
+    """Weights, gradients, the optimiser's moments and the moving average."""
+    activations: int
+    """Of what the device computes at once; by formula, to about a fifth."""
+    tokens_at_once: int
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.state + self.activations
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Real updates on this machine: seconds = overhead + seconds_per_token · target tokens."""
+
+    device: str
+    threads: int
+    updates: int
+    smallest: int
+    """Target tokens of the smallest update."""
+    largest: int
+    seconds: float
+    overhead: float
+    seconds_per_token: float
+
+
+@dataclass(frozen=True)
+class OnGpus:
+    """The same training on several GPUs of a kind."""
+
+    gpu: Gpu
+    count: int
+    utilisation: float
+    hours: float
+    memory: Memory
+    paper_hours: float | None
+    """The paper's own time, where this is its training on its machine."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `heedful plan` says."""
+
+    recipe: str
+    parameters: dict[str, int]
+    data: Data
+    updates: int
+    epochs: float
+    source_tokens: float
+    target_tokens: float
+    flops: float
+    """Of matrix products on real tokens, forward and backward."""
+    flops_by_paper: float | None
+    """By the paper's convention, time · GPUs · assumed speed, of its own times; None for other recipes."""
+    memory: Memory
+    measurement: Measurement
+    hours: float
+    gpus: Sequence[OnGpus]
+
+
+def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], count: int, seconds: float) -> Plan:
+    """Tokenises a sample, trains for about so many seconds in a directory that is removed, and extrapolates.
+
+    Raises `HeedfulError` for bad input, and where nothing limits the training in steps or epochs.
+    """
+    with torch.device("meta"):  # numbers that do not fit together are told first
+        build_model(recipe.model, recipe.data.vocab_size, recipe.data.vocab_size)
+    training = recipe.training
+    if not (training.max_steps or training.max_epochs):
+        raise HeedfulError("nothing says how long to train; pass --max-steps or --max-epochs")
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    device = distributed.choose_device(training.device)
+    lines = sum(corpus.count() for corpus in corpora)
+    with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
+        directory = Path(name)
+        sample = _sample(corpora, lines, directory)
+        tokenizers = _tokenizers(sample, recipe)
+        data = TrainingData.prepare([sample], None, tokenizers, recipe.data, training.seed, directory / "data")
+        batches = data.batches(0)
+        facts, lengths = _facts(recipe, data, batches, lines, min(lines, _SAMPLE), tokenizers)
+        measured = _measure(_trainer(recipe, tokenizers, data, device, directory), batches, seconds)
+    vocabulary = facts.vocabulary
+    limits = (training.max_steps, training.max_epochs and round(training.max_epochs * facts.updates_per_epoch))
+    updates = max(1, min(limit for limit in limits if limit))
+    pairs = updates * facts.pairs_per_update
+    each = sum(
+        number * training_flops(recipe.model, vocabulary[1], source, target)
+        for (source, target), number in lengths.items()
+    ) / sum(lengths.values())
+    count_of = parameters(recipe.model, *vocabulary)
+    tokens = facts.pairs_per_update * facts.target_tokens
+    return Plan(
+        recipe.name,
+        asdict(count_of) | {"total": count_of.total},
+        facts,
+        updates,
+        updates / facts.updates_per_epoch,
+        pairs * facts.source_tokens,
+        pairs * facts.target_tokens,
+        pairs * each,
+        3600 * PAPER_HOURS[recipe.name] * 8 * PAPER_SUSTAINED if recipe.name in PAPER_HOURS else None,
+        _memory(recipe, facts, count_of.total, 1),
+        measured,
+        updates * (measured.overhead + measured.seconds_per_token * tokens) / 3600,
+        [_on_gpus(recipe, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
+    )
+
+
+def _sample(corpora: Sequence[Corpus], lines: int, directory: Path) -> Corpus:
+    """At most `_SAMPLE` pairs, evenly from all corpora, as two files. Reads to the end, so every fault is told."""
+    step = -(-lines // _SAMPLE)
+    paths = [directory / f"sample.{side}" for side in ("source", "target")]
+    with paths[0].open("w", encoding="utf-8") as source, paths[1].open("w", encoding="utf-8") as target:
+        for pair in itertools.islice(itertools.chain.from_iterable(c.pairs() for c in corpora), 0, None, step):
+            for file, text in zip((source, target), pair, strict=True):
+                file.write(text.replace("\n", " ") + "\n")
+    return Corpus.of(paths)
+
+
+def _tokenizers(sample: Corpus, recipe: Recipe) -> Tokenizers:
+    config = recipe.data
+    if config.vocabulary == "joint":
+        joint = Tokenizer.train(itertools.chain.from_iterable(zip(*sample.pairs(), strict=True)), config)
+        return Tokenizers(joint, joint)
+    source, target = (Tokenizer.train(side, config) for side in zip(*sample.pairs(), strict=True))
+    return Tokenizers(source, target)
+
+
+def _facts(
+    recipe: Recipe,
+    data: TrainingData,
+    batches: Sequence[Indices],
+    lines: int,
+    sampled: int,
+    tokenizers: Tokenizers,
+) -> tuple[Data, Counter[tuple[int, int]]]:
+    """What the sample says of the whole, and how many of its pairs have which lengths."""
+    lengths: Counter[tuple[int, int]] = Counter()
+    places = 0
+    for indices in batches:
+        source, target = data.lengths(indices)
+        places += len(indices) * int(source.max() + target.max())
+        lengths.update(zip(source.tolist(), target.tolist(), strict=True))
+    pairs = sum(lengths.values())
+    sums = [sum(pair[side] * number for pair, number in lengths.items()) for side in (0, 1)]
+    vocabularies = (tokenizers.source.vocab_size, tokenizers.target.vocab_size)
+    per_update = recipe.training.accumulate * pairs / len(batches)
+    facts = Data(
+        lines,
+        sampled,
+        vocabularies if sampled == lines else (recipe.data.vocab_size, recipe.data.vocab_size),
+        sums[0] / pairs,
+        sums[1] / pairs,
+        per_update,
+        1 - sum(sums) / places,
+        pairs * lines / sampled / per_update,
+    )
+    return facts, lengths
+
+
+def _memory(recipe: Recipe, facts: Data, total: int, devices: int) -> Memory:
+    training = recipe.training
+    share = -(-recipe.data.batch_tokens // devices)
+    tokens = min(share, training.device_tokens or share)
+    state = total * (ADAM_BYTES + (4 if training.ema_decay else 0) + (2 if training.precision == "bfloat16" else 0))
+    source, target = round(facts.source_tokens), round(facts.target_tokens)
+    pair = activation_bytes(recipe.model, source, target, training.precision)
+    return Memory(state, round(pair * tokens / max(source, target)), tokens)
+
+
+def _on_gpus(recipe: Recipe, facts: Data, total: int, flops: float, kind: Gpu, count: int) -> OnGpus:
+    seconds = flops / (count * UTILISATION * kind.peak(recipe.training.precision))
+    paper = PAPER_HOURS.get(recipe.name) if kind.name == "P100" and count == 8 else None
+    return OnGpus(kind, count, UTILISATION, seconds / 3600, _memory(recipe, facts, total, count), paper)
+
+
+def _trainer(
+    recipe: Recipe, tokenizers: Tokenizers, data: TrainingData, device: torch.device, directory: Path
+) -> Trainer:
+    def no_validation(_: object) -> Validation:
+        raise AssertionError("a plan trains without validating")
+
+    torch.manual_seed(recipe.training.seed)
+    model = build_model(recipe.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size).to(device)
+    training = replace(recipe.training, decay_steps=recipe.training.decay_steps or recipe.training.max_steps)
+    return Trainer(model, data, training, recipe.model.d_model, no_validation, directory)
+
+
+def _measure(trainer: Trainer, batches: Sequence[Indices], seconds: float) -> Measurement:
+    """Updates from growing parts of batches, up to whole ones where the time allows, fitted by a line."""
+    found: list[tuple[int, float]] = []
+    started, share = time.monotonic(), 1 / _SMALLEST_SHARE
+    with progress("measuring", seconds) as meter:
+        for indices in itertools.cycle(batches):
+            tokens, took = _timed(trainer, indices[: max(1, round(share * len(indices)))])
+            found.append((tokens, took))
+            used = time.monotonic() - started
+            meter.update(min(seconds, used))
+            if used + took > seconds and len(found) > 3:
+                break
+            if used + 4 * took < seconds:  # two of twice the size fit
+                share = min(1.0, 2 * share)
+    found = found[1:]  # the first one also warms up
+    sizes, times = (np.array(column, np.float64) for column in zip(*found, strict=True))
+    # least squares of the relative error
+    design = np.stack((1 / times, sizes / times), axis=1)
+    overhead, per_token = (float(value) for value in np.linalg.lstsq(design, np.ones(len(found)))[0])
+    if overhead < 0 or per_token <= 0:
+        overhead, per_token = 0.0, float(times.sum() / sizes.sum())
+    device = trainer.model.device
+    return Measurement(
+        torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        torch.get_num_threads(),
+        len(found),
+        int(sizes.min()),
+        int(sizes.max()),
+        used,
+        overhead,
+        per_token,
+    )
+
+
+def _timed(trainer: Trainer, indices: Indices) -> tuple[int, float]:
+    """Target tokens of one update from these pairs, and its seconds."""
+    begin = time.monotonic()
+    tokens = trainer.update([indices])[2]
+    if trainer.model.device.type == "cuda":
+        torch.cuda.synchronize()
+    return tokens, time.monotonic() - begin
