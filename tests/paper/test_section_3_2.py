@@ -9,6 +9,7 @@ from torch import Tensor
 
 from heedful.model.attention import MultiHeadAttention, scaled_dot_product_attention
 from heedful.model.build import build_model
+from heedful.model.complexity import forward_flops, parameters
 from heedful.model.config import TransformerConfig
 from heedful.model.masks import over_heads, padding_mask
 from heedful.model.stacks import Teacher
@@ -138,3 +139,35 @@ def test_decoder_batch_norm_in_training_is_the_known_exception() -> None:
         output, _, _ = decoder.train(training)(x, teacher)
         output[0, 1].square().sum().backward()
         assert (x.grad[0, 2:].abs().max() > 0) == training
+
+
+def test_illegal_connections_have_weight_zero_exactly() -> None:
+    """Section 3.2.3: masked out before the softmax, so what remains still sums to one."""
+    torch.manual_seed(0)
+    module = MultiHeadAttention(D, H, D_K, D_V)
+    _, weights = module(torch.randn(2, QUERY, D), causal=True, need_weights=True)
+    assert not weights.triu(1).any()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, H, QUERY))
+
+
+def test_h_narrow_heads_cost_what_one_wide_head_does() -> None:
+    """Section 3.2.2: with d_k = d_v = d_model / h, parameters and products are those of one head of full width."""
+    paper, single = TransformerConfig(), TransformerConfig(heads=1)
+    assert parameters(paper, 37_000, 37_000) == parameters(single, 37_000, 37_000)
+    assert forward_flops(paper, 37_000, 27, 29) == forward_flops(single, 37_000, 27, 29)
+
+
+@pytest.mark.parametrize("order", ["post", "pre"])
+def test_the_whole_model_predicts_a_token_from_earlier_ones_alone(order: str) -> None:
+    """Section 3.1: the prediction for position i depends on the outputs before i; by gradients, end to end."""
+    torch.manual_seed(0)
+    config = TransformerConfig(layers=2, d_model=14, d_ff=23, heads=2, dropout=0.0, norm_position=order)  # type: ignore[arg-type]
+    model: Any = build_model(config, 37, 37)
+    target = torch.arange(5, 12).view(1, 7)  # each token once, so that its row is its position
+    source = torch.full((1, 3), 4)
+    hidden = model(source, torch.ones_like(source).bool(), target, torch.ones_like(target).bool())
+    table = model.target_input.tokens.weight
+    for position in range(7):
+        (gradient,) = torch.autograd.grad(hidden[0, position].square().sum(), table, retain_graph=True)
+        seen = gradient[5:12].abs().sum(-1) > 0
+        assert seen.tolist() == [key <= position for key in range(7)]

@@ -1,6 +1,7 @@
 """Section 3.3: position-wise feed-forward networks."""
 
 import torch
+import torch.nn.functional as F
 
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
@@ -31,3 +32,13 @@ def test_base_has_the_papers_widths() -> None:
     assert (config.layers, config.d_model, config.d_ff, config.heads) == (6, 512, 2048, 8)
     assert (config.dropout, config.attention_dropout) == (0.1, 0.0)
     assert config.d_model // config.heads == 64  # d_k = d_v
+
+
+def test_it_is_two_convolutions_with_kernel_size_one() -> None:
+    """The section's other description of the same thing."""
+    torch.manual_seed(0)
+    layer = FeedForward(11, 23)
+    x = torch.randn(3, 5, 11)
+    inner = F.conv1d(x.transpose(1, 2), layer.inner.weight.unsqueeze(-1), layer.inner.bias).relu()
+    outer = F.conv1d(inner, layer.outer.weight.unsqueeze(-1), layer.outer.bias)
+    torch.testing.assert_close(layer(x), outer.transpose(1, 2))

@@ -51,3 +51,13 @@ def test_a_shift_is_one_linear_map_whatever_the_position(k) -> None:
 def test_positions_are_added_to_the_embeddings() -> None:
     x = torch.randn(3, 5, 14)
     torch.testing.assert_close(SinusoidalPositions(14)(x) - x, sinusoids(5, 14).expand(3, 5, 14), atol=1e-6, rtol=0)
+
+
+def test_sinusoids_reach_further_than_any_sequence_seen() -> None:
+    """Why the paper chose them: no table ends. A longer one begins as the shorter one did."""
+    module = SinusoidalPositions(14)
+    short = module(torch.zeros(1, 7, 14))
+    long = module(torch.zeros(1, 5003, 14))
+    torch.testing.assert_close(long[:, :7], short)
+    assert long[0, 5002, 0].item() == pytest.approx(math.sin(5002), abs=1e-5)
+    torch.testing.assert_close(module(torch.zeros(1, 1, 14), start=5002), long[:, 5002:])

@@ -11,8 +11,9 @@ from heedful.cli.fields import given_fields
 from heedful.data.corpus import Corpus
 from heedful.errors import HeedfulError
 from heedful.evaluation.tables import columns
-from heedful.recipes.gpus import GPUS, PAPER_SUSTAINED, gpu
+from heedful.recipes.gpus import GPUS, gpu
 from heedful.recipes.named import recipe
+from heedful.recipes.paper import SUSTAINED
 
 if TYPE_CHECKING:
     from heedful.recipes.plan import Memory, Plan
@@ -69,7 +70,7 @@ def _render(made: "Plan") -> str:
             7,
             (
                 "the paper's FLOPs",
-                f"{made.flops_by_paper:.1e}, its hours · 8 GPUs · {PAPER_SUSTAINED / 1e12} TFLOPS assumed of a P100",
+                f"{made.flops_by_paper:.1e}, its hours · 8 GPUs · {SUSTAINED / 1e12} TFLOPS assumed of a P100",
             ),
         )
     width = max(len(name) for name, _ in facts) + 2
@@ -83,17 +84,12 @@ def _gpu_table(made: "Plan") -> list[str]:
         f"on {first.count} GPUs of a kind, if {first.utilisation:.0%} of the peak is reached (assumed: the paper's "
         "times are 26 % and 37 % of its P100's peak):"
     )
-    rows = [["", "hours", "the paper's", "GB each", "of"]] + [
-        [
-            each.gpu.name,
-            _hours(each.hours),
-            "" if each.paper_hours is None else _hours(each.paper_hours),
-            f"{each.memory.total / 1e9:.1f}",
-            str(each.gpu.memory),
-        ]
+    rows = [["", "hours", "GB each", "of"]] + [
+        [each.gpu.name, _hours(each.hours), f"{each.memory.total / 1e9:.1f}", str(each.gpu.memory)]
         for each in made.gpus
     ]
-    return [title, *columns(rows), *(f"{each.gpu.name}: {each.gpu.source}" for each in made.gpus)]
+    own = [f"the paper took {_hours(each.paper_hours)} hours on its 8 P100" for each in made.gpus if each.paper_hours]
+    return [title, *columns(rows), *own, *(f"{each.gpu.name}: {each.gpu.source}" for each in made.gpus)]
 
 
 def _memory(memory: "Memory") -> str:

@@ -33,11 +33,6 @@ UTILISATION = 0.30
 """Share of the peak that training is assumed to reach. The paper's times are 26 % (base) and 37 % (big) of eight
 P100's float32 peak by the analytic count; NVIDIA's own Transformer-big reaches 33 % of one A100, 28 % of eight."""
 
-PAPER_SUSTAINED = 9.5e12
-"""FLOPs per second that the paper assumes of a P100 (Section 6.1, footnote 5)."""
-PAPER_HOURS = {"base": 12.0, "big": 84.0}
-"""The paper's training times on eight P100 (Section 5.2)."""
-
 
 def gpu(name: str) -> Gpu:
     """The kind of that name. Raises `HeedfulError` naming the nearest."""

@@ -73,8 +73,8 @@ _DEPARTURES = {
     "of a BPE of tokenised text: nothing has to be done before or after",
     "vocab_size": "as Section 5.1 says; the parameter counts of Table 3 fit some 41,200 entries instead, in every "
     "row but big's, so base has 63 million parameters here and not 65",
-    "batch_tokens": "an upper end that counts padding: real tokens are somewhat fewer; whatever the number of GPUs, "
-    "this is one update's batch",
+    "batch_tokens": "an upper end that counts padding, which is about a tenth where pairs are millions (simulated); one "
+    "update's batch, whatever the number of GPUs",
     "max_length": "the paper says nothing of long pairs; these are skipped and counted",
     "short_first": "batches of alike lengths as in Section 5.1, composed and ordered anew in each epoch; the paper "
     "does not state the order",
@@ -100,6 +100,10 @@ _EN_FR = {
     "byte-pair encoding, in one vocabulary for both languages",
     "vocab_size": "as Section 5.1 says",
 }
+SUSTAINED = 9.5e12
+"""FLOPs per second that the paper assumes of a P100 (Section 6.1, footnote 5)."""
+_HOURS = {"base": 12.0, "big": 84.0}
+"""On eight P100 (Section 5.2)."""
 
 
 def is_paper(recipe: Recipe) -> bool:
@@ -112,6 +116,22 @@ def section(recipe: Recipe, field: str) -> str:
     if field == "dropout" and recipe.name == "big-en-fr":
         return "Section 6.1"
     return f"Section {_SECTIONS[field]}" if field in _SECTIONS else "not in the paper"
+
+
+def hours(recipe: Recipe) -> float | None:
+    """How long this training took in the paper; None for what is not its model, batch and steps."""
+    for own in RECIPES:
+        same = (own.name, own.model) == (recipe.name, recipe.model)
+        if same and own.data.batch_tokens * (own.training.max_steps or 0) == recipe.data.batch_tokens * (
+            recipe.training.max_steps or 0
+        ):
+            return _HOURS.get(own.name)
+    return None
+
+
+def claimed_flops(hours: float, gpus: int = 8, sustained: float = SUSTAINED) -> float:
+    """The paper's convention: time · GPUs · the speed it assumes of one (Section 6.1); not a count of operations."""
+    return 3600 * hours * gpus * sustained
 
 
 def departures(recipe: Recipe) -> dict[str, str]:

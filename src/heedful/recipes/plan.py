@@ -18,8 +18,9 @@ from heedful.errors import HeedfulError
 from heedful.model.build import build_model
 from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, training_flops
 from heedful.progress import progress
+from heedful.recipes import paper
 from heedful.recipes.config import Recipe
-from heedful.recipes.gpus import PAPER_HOURS, PAPER_SUSTAINED, UTILISATION, Gpu
+from heedful.recipes.gpus import UTILISATION, Gpu
 from heedful.training import distributed
 from heedful.training.trainer import Trainer, Validation
 
@@ -139,6 +140,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         number * training_flops(recipe.model, vocabulary[1], source, target)
         for (source, target), number in lengths.items()
     ) / sum(lengths.values())
+    paper_hours = paper.hours(recipe)
     count_of = parameters(recipe.model, *vocabulary)
     tokens = facts.pairs_per_update * facts.target_tokens
     return Plan(
@@ -150,7 +152,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         pairs * facts.source_tokens,
         pairs * facts.target_tokens,
         pairs * each,
-        3600 * PAPER_HOURS[recipe.name] * 8 * PAPER_SUSTAINED if recipe.name in PAPER_HOURS else None,
+        paper.claimed_flops(paper_hours) if paper_hours else None,
         _memory(recipe, facts, count_of.total, 1),
         measured,
         updates * (measured.overhead + measured.seconds_per_token * tokens) / 3600,
@@ -222,8 +224,8 @@ def _memory(recipe: Recipe, facts: Data, total: int, devices: int) -> Memory:
 
 def _on_gpus(recipe: Recipe, facts: Data, total: int, flops: float, kind: Gpu, count: int) -> OnGpus:
     seconds = flops / (count * UTILISATION * kind.peak(recipe.training.precision))
-    paper = PAPER_HOURS.get(recipe.name) if kind.name == "P100" and count == 8 else None
-    return OnGpus(kind, count, UTILISATION, seconds / 3600, _memory(recipe, facts, total, count), paper)
+    in_paper = paper.hours(recipe) if kind.name == "P100" and count == 8 else None
+    return OnGpus(kind, count, UTILISATION, seconds / 3600, _memory(recipe, facts, total, count), in_paper)
 
 
 def _trainer(
@@ -248,7 +250,7 @@ def _measure(trainer: Trainer, batches: Sequence[Indices], seconds: float) -> Me
             found.append((tokens, took))
             used = time.monotonic() - started
             meter.update(min(seconds, used))
-            if used + took > seconds and len(found) > 3:
+            if used + took > seconds and len(found) > 2:
                 break
             if used + 4 * took < seconds:  # two of twice the size fit
                 share = min(1.0, 2 * share)

@@ -1,0 +1,106 @@
+"""Section 4: why self-attention. Operations per layer by the formula, path lengths by gradients."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from heedful.model.build import build_model
+from heedful.model.complexity import forward_flops
+from heedful.model.config import RecurrentConfig, TransformerConfig
+
+N, D = 31, 64
+TRANSFORMER = TransformerConfig(layers=1, d_model=D, d_ff=128, heads=4, dropout=0.0, positions="none")
+RECURRENT = RecurrentConfig(d_model=D, dropout=0.0, bidirectional=False)
+
+
+def _encoder(config: Any, n: int, d: int) -> int:
+    return forward_flops(replace(config, d_model=d), 1, n, 1).encoder
+
+
+def test_self_attention_is_quadratic_in_n_and_linear_in_d() -> None:
+    """What remains of one layer when twice that of half the length is taken away are the n² · d products:
+    scores and weighted sums, a multiply-add each for every pair of positions and component."""
+
+    def pairs(n: int, d: int) -> int:
+        return _encoder(TRANSFORMER, n, d) - 2 * _encoder(TRANSFORMER, n // 2, d)
+
+    assert pairs(2 * N, D) == 2 * (2 * 2) * N**2 * D  # 2 products · 2 FLOPs · ((2N)² - 2N²) d
+    assert pairs(4 * N, D) == 4 * pairs(2 * N, D)
+    assert pairs(2 * N, 2 * D) == 2 * pairs(2 * N, D)
+
+
+def test_recurrence_is_linear_in_n_and_quadratic_in_d() -> None:
+    assert _encoder(RECURRENT, 2 * N, D) == 2 * _encoder(RECURRENT, N, D)
+    assert _encoder(RECURRENT, N, 2 * D) == 4 * _encoder(RECURRENT, N, D)
+
+
+@pytest.mark.parametrize(("n", "cheaper"), [(D // 2, True), (4 * D, False)])
+def test_self_attention_is_cheaper_than_recurrence_where_n_is_less_than_d(n: int, cheaper: bool) -> None:
+    """What is done for each pair of positions against one of the four gates of a cell."""
+    attention = (_encoder(TRANSFORMER, 2 * n, D) - 2 * _encoder(TRANSFORMER, n, D)) // 2
+    assert attention == 4 * n**2 * D
+    assert (attention < _encoder(RECURRENT, n, D) // 4) == cheaper
+
+
+def _reach(hidden: torch.Tensor, x: torch.Tensor) -> list[list[bool]]:
+    """Row i: the positions from which x reaches the output at i."""
+    rows = []
+    for position in range(x.size(1)):
+        (gradient,) = torch.autograd.grad(hidden[0, position].square().sum(), x, retain_graph=True)
+        rows.append((gradient[0].abs().sum(-1) > 0).tolist())
+    return rows
+
+
+def test_one_layer_of_self_attention_connects_any_two_positions() -> None:
+    """Maximum path length O(1)."""
+    torch.manual_seed(0)
+    encoder: Any = build_model(TRANSFORMER, 37, 37).encoder
+    x = torch.randn(1, 7, D, requires_grad=True)
+    hidden, _ = encoder(x, torch.ones(1, 7, dtype=torch.bool), None)
+    assert _reach(hidden, x) == [[True] * 7] * 7
+
+
+def test_recurrence_passes_through_every_position_between() -> None:
+    """Maximum path length O(n): cut the state at one position, and nothing from before it arrives after it."""
+    torch.manual_seed(0)
+    network: Any = build_model(RECURRENT, 37, 37).encoder.network
+    x = torch.randn(1, 7, D, requires_grad=True)
+    whole, _ = network(x)
+    assert _reach(whole, x)[6] == [True] * 7
+    _, state = network(x[:, :3])
+    rest, _ = network(x[:, 3:], tuple(part.detach() for part in state))
+    (gradient,) = torch.autograd.grad(rest[0, -1].square().sum(), x)
+    assert (gradient[0].abs().sum(-1) > 0).tolist() == [False] * 3 + [True] * 4
+
+
+def test_recurrence_takes_n_steps_one_after_the_other() -> None:
+    """Sequential operations: the longest chain in the graph grows with n in a recurrent network alone."""
+    torch.manual_seed(0)
+
+    def chain(config: Any, n: int) -> int:
+        model: Any = build_model(config, 37, 37)
+        source = torch.randint(4, 37, (1, n))
+        with torch.backends.mkldnn.flags(enabled=False):  # its own kernel is one node, whatever it does inside
+            memory = model.encode(source, torch.ones_like(source).bool())
+        return _longest_chain((memory.final[0] if isinstance(config, RecurrentConfig) else memory.hidden).grad_fn)
+
+    assert chain(RECURRENT, 11) - chain(RECURRENT, 5) >= 3 * (11 - 5)
+    assert chain(TRANSFORMER, 11) == chain(TRANSFORMER, 5)
+
+
+def _longest_chain(node: Any) -> int:
+    """Nodes on the longest way through an autograd graph."""
+    known: dict[Any, int] = {}
+    stack = [node]
+    while stack:
+        current = stack[-1]
+        ahead = [each for each, _ in current.next_functions if each is not None]
+        missing = [each for each in ahead if each not in known]
+        if missing:
+            stack += missing
+        else:
+            known[current] = 1 + max((known[each] for each in ahead), default=0)
+            stack.pop()
+    return known[node]
