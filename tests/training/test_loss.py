@@ -49,7 +49,7 @@ def test_equals_torch(epsilon: float) -> None:
 def test_fused_with_the_projection_it_gives_the_same_sums_and_gradients(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
     hidden, projection, target = _case()
     plain = label_smoothed_cross_entropy(hidden @ projection.T, target, 0.1)
     plain_grads = torch.autograd.grad(plain[0] / 3, (hidden, projection))

@@ -73,8 +73,8 @@ _DEPARTURES = {
     "of a BPE of tokenised text: nothing has to be done before or after",
     "vocab_size": "as Section 5.1 says; the parameter counts of Table 3 fit some 41,200 entries instead, in every "
     "row but big's, so base has 63 million parameters here and not 65",
-    "batch_tokens": "an upper end that counts padding, about a tenth where pairs are millions (simulated); one update's "
-    "batch, whatever the number of GPUs",
+    "batch_tokens": "an upper end that counts padding, about a tenth where pairs are millions (simulated); one "
+    "update's batch, whatever the number of GPUs",
     "max_length": "the paper says nothing of long pairs; these are skipped and counted",
     "short_first": "batches of alike lengths as in Section 5.1, composed and ordered anew in each epoch; the paper "
     "does not state the order",

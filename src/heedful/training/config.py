@@ -39,6 +39,8 @@ class TrainingConfig:
     """Step at which the cosine schedule reaches zero; max_steps unless given."""
     label_smoothing: Share = 0.1
     """ε_ls, spread evenly over all classes (Section 5.4)."""
+    consistency: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
+    """R-Drop's α (Liang et al. 2021): every sentence passes twice, and the two predictions are to agree; 0 is off."""
     clip_norm: Annotated[float, Field(ge=0.0)] = 0.0
     """Largest gradient norm; 0 is off."""
     accumulate: Count = 1

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 4_000_000
+CHUNK_ELEMENTS = 4_000_000
 """Logits held at a time, 16 MB: few enough for the cache, and rows enough for fast products."""
 
 
@@ -43,18 +43,14 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         vocab = projection.shape[0]
         training = any(ctx.needs_input_grad[:2])
-        dtype = (
-            torch.get_autocast_dtype(hidden.device.type)
-            if torch.is_autocast_enabled(hidden.device.type)
-            else hidden.dtype
-        )
+        dtype = product_dtype(hidden)
         states, weights = hidden.to(dtype), projection.to(dtype)
         # mean of the logits = hidden · mean of the rows: no pass over the logits for the uniform part of the loss
         mean_logits = states.float() @ weights.float().mean(0)
         hidden_grad = torch.empty_like(states) if training else None
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
-        size = max(1, _CHUNK_ELEMENTS // vocab)
+        size = max(1, CHUNK_ELEMENTS // vocab)
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             right = target[part, None]
@@ -72,7 +68,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
                 grad.scatter_add_(-1, right, grad.new_full(right.shape, epsilon - 1))
                 grad = grad.to(dtype)
                 torch.mm(grad, weights, out=hidden_grad[part])
-                _add_product(projection_grad, grad.T, states[part])
+                add_product(projection_grad, grad.T, states[part])
         if training:
             ctx.save_for_backward(hidden_grad, projection_grad)
         ctx.mark_non_differentiable(likelihood)
@@ -84,7 +80,13 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+def product_dtype(hidden: Tensor) -> torch.dtype:
+    """Autocast's where it is on, which a function with its own gradient has to ask for."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """total += left @ right, whatever the precision of the factors."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)

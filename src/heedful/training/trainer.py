@@ -36,6 +36,7 @@ from heedful.model.seq2seq import Seq2Seq
 from heedful.progress import Meter, progress
 from heedful.training import distributed
 from heedful.training.config import TrainingConfig
+from heedful.training.consistency import projected_consistency
 from heedful.training.loss import projected_cross_entropy
 from heedful.training.optimizer import (
     MovingAverage,
@@ -103,20 +104,38 @@ class Outcome:
 
 
 class Objective(nn.Module):
-    """Sums over a batch's real target tokens: the smoothed loss and the negative log-likelihood."""
+    """Sums over a batch's real target tokens: the loss to minimise and the negative log-likelihood."""
 
-    def __init__(self, model: Model, label_smoothing: float) -> None:
+    def __init__(self, model: Model, label_smoothing: float, consistency: float = 0.0) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
+        self.consistency = consistency
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Two scalars, in nats."""
-        hidden = self.model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
+        if self.consistency:
+            return self._consistent(batch)
         real = batch.target_mask
         return projected_cross_entropy(
-            hidden[real], self.model.projection.weight, batch.target_output[real], self.label_smoothing
+            self._hidden(batch)[real], self.model.projection.weight, batch.target_output[real], self.label_smoothing
         )
+
+    def _consistent(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Every sentence twice in one pass, each time with its own dropout."""
+        real = batch.target_mask
+        first, second = self._hidden(batch.rows([*range(len(batch.lines))] * 2)).chunk(2)
+        return projected_consistency(
+            (first[real], second[real]),
+            self.model.projection.weight,
+            batch.target_output[real],
+            self.label_smoothing,
+            self.consistency,
+        )
+
+    def _hidden(self, batch: Batch) -> Tensor:
+        hidden: Tensor = self.model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
+        return hidden
 
 
 class Trainer:
@@ -143,7 +162,7 @@ class Trainer:
         if config.ema_decay and self.average is None:
             self.average = MovingAverage(self.weights, config.ema_decay)
         self._started = time.monotonic() - self.position.seconds
-        objective = Objective(model, config.label_smoothing)
+        objective = Objective(model, config.label_smoothing, config.consistency)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
 
     def finished(self) -> str | None:

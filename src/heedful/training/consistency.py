@@ -1,0 +1,83 @@
+"""Consistency of two passes with different dropout (R-Drop, Liang et al. 2021, equation 3): the formula, and fused.
+
+Half the paper's sum, so that the size of a loss does not depend on whether it is used:
+(CE_1 + CE_2) / 2 + α / 4 · (KL(P_1 | P_2) + KL(P_2 | P_1)), with label smoothing in the cross-entropies CE.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heedful.training.loss import CHUNK_ELEMENTS, add_product, label_smoothed_cross_entropy, product_dtype
+
+
+def consistent_cross_entropy(
+    logits: tuple[Tensor, Tensor], target: Tensor, epsilon: float, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """Sums over positions of the loss and of the mean negative log-likelihood of both passes, in nats.
+
+    Shapes: logits `[positions, vocab]` each, target `[positions]`, both results scalars.
+    """
+    smoothed, likelihood = (
+        sum(each) / 2 for each in zip(*(label_smoothed_cross_entropy(z, target, epsilon) for z in logits), strict=True)
+    )
+    first, second = (z.float().log_softmax(-1) for z in logits)
+    divergence = ((first.exp() - second.exp()) * (first - second)).sum()
+    return smoothed + alpha / 4 * divergence, torch.as_tensor(likelihood)
+
+
+def projected_consistency(
+    hidden: tuple[Tensor, Tensor], projection: Tensor, target: Tensor, epsilon: float, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """`consistent_cross_entropy` of the two products with the projection, in chunks, gradient included.
+
+    Shapes: hidden `[positions, d_model]` each, projection `[vocab, d_model]`, target `[positions]`.
+    """
+    loss, likelihood = _ProjectedConsistency.apply(*hidden, projection, target, epsilon, alpha)  # type: ignore[no-untyped-call]
+    return loss, likelihood
+
+
+class _ProjectedConsistency(torch.autograd.Function):
+    """Gradients are computed on the way forward, as in `projected_cross_entropy`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, projection: Tensor, target: Tensor, epsilon: float, alpha: float
+    ) -> tuple[Tensor, Tensor]:
+        vocab, dtype = projection.shape[0], product_dtype(first)
+        weights = projection.to(dtype)
+        states = first.to(dtype), second.to(dtype)
+        grads = torch.empty_like(states[0]), torch.empty_like(states[1])
+        projection_grad = torch.zeros_like(projection, dtype=torch.float32)
+        loss = likelihood = first.new_zeros((), dtype=torch.float32)
+        size = max(1, CHUNK_ELEMENTS // vocab)
+        for start in range(0, len(target), size):
+            part = slice(start, start + size)
+            right = target[part, None]
+            log_probs = [(each[part] @ weights.T).float().log_softmax(-1) for each in states]
+            probs = [each.exp() for each in log_probs]
+            gap = log_probs[0] - log_probs[1]
+            nll = -sum(each.gather(-1, right).sum() for each in log_probs) / 2
+            uniform = -sum(each.sum() for each in log_probs) / (2 * vocab)
+            # KL(P | Q) = Σ P (log P - log Q)
+            divergences = [(probs[0] * gap).sum(-1, keepdim=True), -(probs[1] * gap).sum(-1, keepdim=True)]
+            likelihood = likelihood + nll
+            loss = loss + (1 - epsilon) * nll + epsilon * uniform + alpha / 4 * sum(each.sum() for each in divergences)
+            apart = (probs[0] - probs[1]).mul_(alpha / 4)
+            for number, sign in enumerate((1.0, -1.0)):
+                # ∂/∂z_1 of Σ P (log P - log Q) is P (log P - log Q - KL), of the other direction P - Q
+                scale = gap.mul(sign * alpha / 4).sub_(alpha / 4 * divergences[number]).add_(0.5)
+                grad = scale.mul_(probs[number]).add_(apart, alpha=sign).sub_(epsilon / (2 * vocab))
+                grad.scatter_add_(-1, right, grad.new_full(right.shape, (epsilon - 1) / 2))
+                grad = grad.to(dtype)
+                torch.mm(grad, weights, out=grads[number][part])
+                add_product(projection_grad, grad.T, states[number][part])
+        ctx.save_for_backward(*grads, projection_grad)
+        ctx.mark_non_differentiable(likelihood)
+        return loss, likelihood
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
+        first, second, projection = ctx.saved_tensors
+        return first * grad_loss, second * grad_loss, projection * grad_loss, None, None, None

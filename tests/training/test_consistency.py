@@ -1,0 +1,54 @@
+"""R-Drop: the formula against torch's own divergence, and the fused form with its gradients."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from heedful.training import consistency as module
+from heedful.training.consistency import consistent_cross_entropy, projected_consistency
+
+POSITIONS, D_MODEL, VOCAB = 23, 7, 31
+
+
+def _case() -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(5)
+    first, second, projection = (
+        torch.randn(rows, D_MODEL, generator=generator, dtype=torch.float64, requires_grad=True)
+        for rows in (POSITIONS, POSITIONS, VOCAB)
+    )
+    return first, second, projection, torch.randint(VOCAB, (POSITIONS,), generator=generator)
+
+
+def test_it_is_half_of_what_the_paper_adds_up() -> None:
+    first, second, projection, target = _case()
+    logits = (first @ projection.T).float(), (second @ projection.T).float()
+    loss, likelihood = consistent_cross_entropy(logits, target, 0.1, 5.0)
+    entropies = [F.cross_entropy(z, target, reduction="sum", label_smoothing=0.1) for z in logits]
+    p, q = (z.log_softmax(-1) for z in logits)
+    divergences = [F.kl_div(b, a, reduction="sum", log_target=True) for a, b in ((p, q), (q, p))]
+    paper = sum(entropies) + 5.0 / 2 * sum(divergences)
+    torch.testing.assert_close(2 * loss, paper)
+    plain = [F.cross_entropy(z, target, reduction="sum") for z in logits]
+    torch.testing.assert_close(2 * likelihood, sum(plain))
+
+
+def test_equal_passes_cost_the_cross_entropy_alone() -> None:
+    first, _, projection, target = _case()
+    z = (first @ projection.T).float()
+    loss, _ = consistent_cross_entropy((z, z), target, 0.1, 5.0)
+    torch.testing.assert_close(loss, F.cross_entropy(z, target, reduction="sum", label_smoothing=0.1))
+
+
+@pytest.mark.parametrize("chunk", [1, 5 * VOCAB, 1000 * VOCAB])
+def test_fused_with_the_projection_it_gives_the_same_sums_and_gradients(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
+    first, second, projection, target = (x.float().detach() if x.is_floating_point() else x for x in _case())
+    weights = [x.requires_grad_() for x in (first, second, projection)]
+    plain = consistent_cross_entropy((first @ projection.T, second @ projection.T), target, 0.1, 3.0)
+    plain_grads = torch.autograd.grad(plain[0] / 3, weights)
+    fused = projected_consistency((first, second), projection, target, 0.1, 3.0)
+    fused_grads = torch.autograd.grad(fused[0] / 3, weights)
+    torch.testing.assert_close(fused, plain)
+    torch.testing.assert_close(fused_grads, plain_grads)
