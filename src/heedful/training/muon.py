@@ -31,12 +31,15 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """`dtype` is the iteration's: it only has to find the right directions, and bfloat16 does."""
         others = list(others)
         groups = [{"params": list(matrices)}, {"params": others}]
         super().__init__(groups, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay})
         self.adam = torch.optim.Adam(others, lr=0.0, betas=betas, eps=eps, fused=True)
         self.adam.state = self.state
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -55,11 +58,11 @@ class Muon(torch.optim.Optimizer):
         nesterov = torch._foreach_lerp(gradients, moments, own["momentum"])
         if own["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - own["lr"] * own["weight_decay"])
-        for parameter, update in zip(parameters, _orthogonal(nesterov), strict=True):
+        for parameter, update in zip(parameters, _orthogonal(nesterov, self.dtype), strict=True):
             parameter.add_(update, alpha=-own["lr"])
 
 
-def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
+def _orthogonal(matrices: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """Each matrix block by block as near to orthogonal as the iteration gets, with Adam's root mean square.
 
     A matrix is cut into blocks that are as near to square as its sides divide: W^Q, W^K and W^V of one
@@ -71,7 +74,7 @@ def _orthogonal(matrices: Sequence[Tensor]) -> list[Tensor]:
         by_shape[block.shape[1:]].append(index)
     done: dict[int, Tensor] = {}
     for (rows, columns), indices in by_shape.items():
-        stacked = newton_schulz(torch.cat([blocks[index] for index in indices]))
+        stacked = newton_schulz(torch.cat([blocks[index] for index in indices]).to(dtype)).float()
         scaled = torch.split(stacked * (_ADAM_RMS * max(rows, columns) ** 0.5), [len(blocks[i]) for i in indices])
         done |= dict(zip(indices, scaled, strict=True))
     return [_join(done[index], matrix) for index, matrix in enumerate(matrices)]
@@ -81,11 +84,11 @@ def newton_schulz(stacked: Tensor) -> Tensor:
     """UV^T, roughly, of each matrix USV^T of `[matrices, rows, columns]`: the quintic iteration on X / |X|."""
     a, b, c = _COEFFICIENTS
     tall = stacked.size(1) > stacked.size(2)
-    x = stacked.transpose(1, 2) if tall else stacked
+    x: Tensor = stacked.transpose(1, 2) if tall else stacked
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(_ITERATIONS):
         gram = x @ x.transpose(1, 2)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
     return x.transpose(1, 2) if tall else x
 
 

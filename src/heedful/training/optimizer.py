@@ -68,6 +68,7 @@ def _muon(model: nn.Module, config: TrainingConfig) -> Muon:
         betas=(config.beta1, config.beta2),
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
+        dtype=torch.bfloat16 if config.precision == "bfloat16" else torch.float32,
     )
 
 
