@@ -15,6 +15,7 @@ from heedful.data.batches import Indices, TrainingData
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
+from heedful.memory import keep_freed_memory
 from heedful.model.build import build_model
 from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, training_flops
 from heedful.progress import progress
@@ -122,6 +123,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         raise HeedfulError("nothing says how long to train; pass --max-steps or --max-epochs")
     if training.threads:
         torch.set_num_threads(training.threads)
+    keep_freed_memory()  # as training does
     device = distributed.choose_device(training.device)
     lines = sum(corpus.count() for corpus in corpora)
     with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
