@@ -155,7 +155,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         pairs * facts.target_tokens,
         pairs * each,
         paper.claimed_flops(paper_hours) if paper_hours else None,
-        _memory(recipe, facts, count_of.total, 1),
+        _memory(recipe, facts, count_of.total, 1, fused=device.type != "cpu"),
         measured,
         updates * (measured.overhead + measured.seconds_per_token * tokens) / 3600,
         [_on_gpus(recipe, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
@@ -214,13 +214,13 @@ def _facts(
     return facts, lengths
 
 
-def _memory(recipe: Recipe, facts: Data, total: int, devices: int) -> Memory:
+def _memory(recipe: Recipe, facts: Data, total: int, devices: int, fused: bool = True) -> Memory:
     training = recipe.training
     share = -(-recipe.data.batch_tokens // devices)
     tokens = min(share, training.device_tokens or share)
     state = total * (ADAM_BYTES + (4 if training.ema_decay else 0) + (2 if training.precision == "bfloat16" else 0))
     source, target = round(facts.source_tokens), round(facts.target_tokens)
-    pair = activation_bytes(recipe.model, source, target, training.precision)
+    pair = activation_bytes(recipe.model, source, target, training.precision, fused)
     return Memory(state, round(pair * tokens / max(source, target)), tokens)
 
 
