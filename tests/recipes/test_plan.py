@@ -94,6 +94,16 @@ def test_gpus_share_the_work_and_the_batch(corpus: dict[str, Any], capsys: pytes
     assert on["hours"] / faster["hours"] == pytest.approx(312 / 19.5)
 
 
+def test_consistency_costs_twice_the_work_and_memory(
+    corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = _plan(capsys, corpus, "--max-steps", "50", "--consistency", "0")
+    twice = _plan(capsys, corpus, "--max-steps", "50", "--consistency", "1")
+    assert twice["flops"] == pytest.approx(2 * plain["flops"])
+    assert twice["memory"]["activations"] == pytest.approx(2 * plain["memory"]["activations"], abs=9)
+    assert twice["memory"]["state"] == plain["memory"]["state"]
+
+
 def test_an_even_sample_stands_for_the_whole(
     corpus: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
