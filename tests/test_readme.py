@@ -71,6 +71,9 @@ class Shell:
             self._steps += 1
             words += [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
             words += [f"--max-steps={self._steps}"]
+        if "plan" in words:
+            words += [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+            words += ["--heads=2", "--seconds=0.5"]
         match words[0]:
             case "heedful" if words[1] == "fetch" and len(words) > 2:  # needs a network: is only what can be fetched
                 assert dataset(build_parser()[0].parse_args(words[1:]).name).splits

@@ -126,7 +126,7 @@ REMEMBERED: dict[str, ModelConfig] = {
         *((name, "bfloat16") for name, config in REMEMBERED.items() if config.architecture == "transformer"),
     ],
 )
-def test_activations_are_what_autograd_keeps_to_a_fifth(name: str, precision: str) -> None:
+def test_activations_are_what_autograd_keeps_to_an_eighth(name: str, precision: str) -> None:
     config = REMEMBERED[name]
     model = build_model(config, VOCAB, VOCAB)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -151,4 +151,4 @@ def test_activations_are_what_autograd_keeps_to_a_fifth(name: str, precision: st
         for address, tensor in kept.items()
         if address not in own and tuple(tensor.shape) not in cast
     )
-    assert 13 * activation_bytes(config, 31, 29, precision) == pytest.approx(measured, rel=0.2)
+    assert 13 * activation_bytes(config, 31, 29, precision, fused=False) == pytest.approx(measured, rel=0.12)

@@ -44,7 +44,8 @@ def test_pairs_stand_together_by_length(lengths: tuple[np.ndarray, np.ndarray]) 
 def test_the_batch_is_the_same_whatever_the_number_of_gpus(world: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each process has its part, in pieces that it can hold; together they are the batch, every pair once."""
     random = np.random.default_rng(2)
-    sides = [[random.integers(4, 99, size=n).tolist() for n in random.integers(1, 30, 101)] for _ in range(2)]
+    # the target is the wider side
+    sides = [[random.integers(4, 99, size=n).tolist() for n in random.integers(1, most, 101)] for most in (30, 60)]
     batch = collate_pairs(*sides)
     monkeypatch.setattr(distributed, "world_size", lambda: world)
     lines: list[int] = []

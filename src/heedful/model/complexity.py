@@ -75,29 +75,33 @@ def training_flops(config: ModelConfig, target_vocab: int, source: int, target: 
     return TRAINING_PASSES * forward_flops(config, target_vocab, source, target).total
 
 
-def activation_bytes(config: ModelConfig, source: int, target: int, precision: str = "float32") -> int:
+def activation_bytes(
+    config: ModelConfig, source: int, target: int, precision: str = "float32", fused: bool = True
+) -> int:
     """What one pair of so many tokens holds between the forward and the backward pass, to about a fifth.
 
-    Operands of products (in bfloat16 where that is the precision) and what norms and dropout remember. Fused
-    attention keeps no weights; with dropout on them they are kept. The projection's part is in chunks and small.
+    Operands of products, and what norms and dropout remember, all in bfloat16 where that is the precision. Attention
+    keeps its weights where it is not `fused`, as on a CPU, and where there is dropout on them. The projection's part
+    is in chunks and small.
     """
-    half = _HALF if precision == "bfloat16" else _FULL
+    width = _HALF if precision == "bfloat16" else _FULL
     d_model = config.d_model
     dropped = d_model if config.dropout else 0
     if isinstance(config, RecurrentConfig):
         return _FULL * _recurrent_activations(config, source, target, dropped)
     heads = _heads(config)
     around = dropped + (d_model if config.norm != "none" else 0)  # a sublayer's dropout mask, its norm's input
-    weights = 3 * config.heads if config.attention_dropout else 0  # softmax, mask, their product; for each key
+    # for each key: softmax, mask and their product, or the softmax alone
+    weights = config.heads * (3 if config.attention_dropout else int(not fused))
     attention = d_model + heads.value * 2  # its input, and its output before and after the heads are joined
     feed_forward = d_model + config.d_ff
-    encoder = source * (half * (attention + heads.all + weights * source + feed_forward) + _FULL * 2 * around)
-    own = half * (attention + heads.all + weights * target)
-    cross = half * (attention + heads.key + weights * source)
-    decoder = target * (own + cross + half * feed_forward + _FULL * 3 * around)
-    memory = source * half * (heads.key + heads.value)
-    ends = (source + 2 * target) * _FULL * (dropped + d_model)
-    return config.layers * encoder + _decoder_layers(config) * (decoder + memory) + ends
+    encoder = source * (attention + heads.all + weights * source + feed_forward + 2 * around)
+    own = attention + heads.all + weights * target
+    cross = attention + heads.key + weights * source
+    decoder = target * (own + cross + feed_forward + 3 * around)
+    memory = source * (heads.key + heads.value)
+    ends = (source + 2 * target) * (dropped + d_model)
+    return width * (config.layers * encoder + _decoder_layers(config) * (decoder + memory) + ends)
 
 
 @dataclass(frozen=True)

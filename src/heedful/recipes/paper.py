@@ -86,7 +86,7 @@ _DEPARTURES = {
     "and their gradients added",
     "validate_every": "checkpoints by steps instead of by the clock: ten minutes of the paper's time for a step; one "
     "more is written at the end",
-    "precision": "the paper does not state it; float32, which its GPUs computed at full rate",
+    "precision": "float32: the paper says no more than that Section 6.1 counts in single precision",
 }
 _UNSTATED = {
     "biases": "the paper states none in attention and none before the softmax; attention's four projections have one "

@@ -15,6 +15,7 @@ from heedful.data.batches import Indices, TrainingData
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
+from heedful.memory import keep_freed_memory
 from heedful.model.build import build_model
 from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, training_flops
 from heedful.progress import progress
@@ -50,7 +51,7 @@ class Memory:
     """Bytes on one device."""
 
     state: int
-    """Weights, gradients, the optimiser's moments and the moving average."""
+    """Weights, gradients, the optimiser's moments (Adam's two; Muon has fewer) and the moving average."""
     activations: int
     """Of what the device computes at once; by formula, to about a fifth."""
     tokens_at_once: int
@@ -122,6 +123,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         raise HeedfulError("nothing says how long to train; pass --max-steps or --max-epochs")
     if training.threads:
         torch.set_num_threads(training.threads)
+    keep_freed_memory()  # as training does
     device = distributed.choose_device(training.device)
     lines = sum(corpus.count() for corpus in corpora)
     with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
@@ -136,10 +138,14 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     limits = (training.max_steps, training.max_epochs and round(training.max_epochs * facts.updates_per_epoch))
     updates = max(1, min(limit for limit in limits if limit))
     pairs = updates * facts.pairs_per_update
-    each = sum(
-        number * training_flops(recipe.model, vocabulary[1], source, target)
-        for (source, target), number in lengths.items()
-    ) / sum(lengths.values())
+    each = (
+        _passes(recipe)
+        * sum(
+            number * training_flops(recipe.model, vocabulary[1], source, target)
+            for (source, target), number in lengths.items()
+        )
+        / sum(lengths.values())
+    )
     paper_hours = paper.hours(recipe)
     count_of = parameters(recipe.model, *vocabulary)
     tokens = facts.pairs_per_update * facts.target_tokens
@@ -153,7 +159,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         pairs * facts.target_tokens,
         pairs * each,
         paper.claimed_flops(paper_hours) if paper_hours else None,
-        _memory(recipe, facts, count_of.total, 1),
+        _memory(recipe, facts, count_of.total, 1, fused=device.type != "cpu"),
         measured,
         updates * (measured.overhead + measured.seconds_per_token * tokens) / 3600,
         [_on_gpus(recipe, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
@@ -212,13 +218,18 @@ def _facts(
     return facts, lengths
 
 
-def _memory(recipe: Recipe, facts: Data, total: int, devices: int) -> Memory:
+def _passes(recipe: Recipe) -> int:
+    """How often an update computes each pair: twice, and both at once, where consistency is trained."""
+    return 2 if recipe.training.consistency else 1
+
+
+def _memory(recipe: Recipe, facts: Data, total: int, devices: int, fused: bool = True) -> Memory:
     training = recipe.training
     share = -(-recipe.data.batch_tokens // devices)
     tokens = min(share, training.device_tokens or share)
     state = total * (ADAM_BYTES + (4 if training.ema_decay else 0) + (2 if training.precision == "bfloat16" else 0))
     source, target = round(facts.source_tokens), round(facts.target_tokens)
-    pair = activation_bytes(recipe.model, source, target, training.precision)
+    pair = _passes(recipe) * activation_bytes(recipe.model, source, target, training.precision, fused)
     return Memory(state, round(pair * tokens / max(source, target)), tokens)
 
 
