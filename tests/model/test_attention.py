@@ -7,6 +7,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from heedful.model import attention as module
 from heedful.model.attention import (
     Additive,
     Attention,
@@ -192,3 +193,20 @@ def test_shapes_are_checked_here() -> None:
         AttentionWeight(DotProduct())(hs, h.transpose(1, 2), mask)
     with pytest.raises(TypeCheckError):
         scaled_dot_product_attention(h, hs, hs[:, 1:])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_short_sequences_and_long_ones_are_attended_to_alike(
+    causal: bool, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(5)
+    layer = MultiHeadAttention(D, heads=3, d_k=7, d_v=5)
+    x = torch.randn(BATCH, SOURCE, D)
+    mask = over_heads(padding_mask(LENGTHS)) if masked else None
+    results = []
+    for short in (SOURCE * SOURCE, SOURCE * SOURCE - 1):  # up to this many scores a head, products of our own
+        monkeypatch.setattr(module, "_SHORT", short)
+        output, _ = layer(x, mask=mask, causal=causal)
+        results.append((output, *torch.autograd.grad(output.square().sum(), list(layer.parameters()))))
+    torch.testing.assert_close(*results)

@@ -45,9 +45,10 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
         {},
         {"accumulate": 2, "ema_decay": 0.9, "schedule": "cosine", "lr": 1e-3, "decay_steps": 20, "device_tokens": 150},
         {"subword_sampling": 0.1, "validate_every": 100},
+        {"optimizer": "muon", "consistency": 2.0, "precision": "bfloat16"},
         {"recipe": "rnn-attention", "layers": 2, "heads": None, "d_ff": None, "input_feeding": True},
     ],
-    ids=["plain", "accumulate-cut-ema-cosine", "sampling", "recurrent"],
+    ids=["plain", "accumulate-cut-ema-cosine", "sampling", "muon-consistency-bfloat16", "recurrent"],
 )
 def test_an_interrupted_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     corpus: dict[str, Any], tmp_path: Path, fields: dict[str, Any]
