@@ -18,7 +18,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from heedful.evaluation.likelihood import Likelihood, count_words
     from heedful.evaluation.report import Provenance, evaluate_strings, render
 
-    options = given_fields(arguments, SearchConfig)
+    options = {**given_fields(arguments, SearchConfig), "precision": arguments.precision}
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
     hypotheses = [translation.text for translation in translator.translate(sources, **options)]
     scores = translator.score_pairs(pairs)
@@ -55,7 +55,7 @@ def compare(arguments: argparse.Namespace) -> int:
     translators = [load(arguments, model) for model in (arguments.model_a, arguments.model_b)]
     corpus, pairs = read_pairs(arguments.test, translators[0])
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
-    options = given_fields(arguments, SearchConfig)
+    options = {**given_fields(arguments, SearchConfig), "precision": arguments.precision}
     systems = [
         [translation.text for translation in translator.translate(sources, **options)] for translator in translators
     ]
