@@ -19,6 +19,7 @@ from heedful.decoding.native.choice import Engines
 from heedful.decoding.request import PRECISIONS
 from heedful.decoding.translation import Translation
 from heedful.decoding.translator import Translator
+from heedful.errors import HeedfulError
 from heedful.model.build import build_model
 from heedful.model.config import ModelConfig, TransformerConfig
 
@@ -202,22 +203,30 @@ def test_a_bfloat16_product_is_that_of_rounded_factors(shape: tuple[int, int, in
 @compiled
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_int8_product_is_that_of_integers(shape: tuple[int, int, int]) -> None:
-    """Each row of x and of W is divided by its own scale, largest / 127, and rounded; the sum is exact."""
+    """A row of x from its least to its largest component has 256 levels, 0 among them; one of W 127 on either side."""
     x, weight, bias = numbers(*shape)
-    scales = [np.abs(each).max(1, keepdims=True) / 127 for each in (x, weight)]
-    integers = [np.rint(each / scale).astype(np.int64) for each, scale in zip((x, weight), scales, strict=True)]
-    exact = (integers[0] @ integers[1].T) * (scales[0] * scales[1].T) + bias
+    x_scale = (x.max(1, initial=0) - x.min(1, initial=0))[:, None] / 255
+    weight_scale = np.abs(weight).max(1, keepdims=True) / 127
+    integers = np.rint(x / x_scale).astype(np.int64) @ np.rint(weight / weight_scale).astype(np.int64).T
+    scales = x_scale * weight_scale.T
     got = product(x, weight, bias, "int8")
-    # A quotient half-way between two integers may go either way: then one product is off by a scale.
-    step = (scales[0] * scales[1].T) * 127
-    assert (np.abs(got - exact) <= step + 1e-4).all()
-    assert np.mean(np.abs(got - exact) < 1e-4) > 0.9
-    # Rounding is off by half a scale: |x w - x' w'| <= s_x / 2 |w| + s_w / 2 |x| + s_x s_w / 4 for each input
-    half = [scale / 2 for scale in scales]
-    bound = (
-        np.abs(x).sum(1, keepdims=True) * half[1].T + half[0] * np.abs(weight).sum(1) + shape[1] * half[0] * half[1].T
-    )
+    # A quotient half-way between two integers may go either way: then a product is off by a level.
+    assert (np.abs(got - (integers * scales + bias)) <= 255 * scales + 1e-4).all()
+    assert np.mean(np.abs(got - (integers * scales + bias)) < 1e-4) > 0.9
+    # Rounding is off by half a level, of x where its largest component is cut off at 255 by one:
+    # |x w - x' w'| <= s_x |w| + s_w / 2 |x| + s_x s_w / 2 for each input
+    bound = x_scale * np.abs(weight).sum(1) + np.abs(x).sum(1, keepdims=True) * weight_scale.T / 2
+    bound += shape[1] * scales / 2
     assert (np.abs(got - (x @ weight.T + bias)) <= bound + 1e-4).all()
+
+
+@compiled
+def test_an_int8_product_of_nothing_is_the_bias() -> None:
+    x, weight, bias = numbers(3, 17, 5)
+    assert (product(np.zeros_like(x), weight, bias, "int8") == bias).all()
+    constant = np.broadcast_to(-0.3 * weight.sum(1) + bias, (3, 5))
+    assert product(np.full_like(x, -0.3), weight, bias, "int8") == pytest.approx(constant, abs=0.2)
+    assert (product(x, np.zeros_like(weight), bias, "int8") == bias).all()
 
 
 @compiled
@@ -232,6 +241,15 @@ def test_reduced_precision_stays_close(precision: str, off: float, make_translat
 
 
 # --- around it ------------------------------------------------------------------------------------------------------
+
+
+def test_a_precision_of_the_translator_is_every_calls(make_translator: Make) -> None:
+    translator = make_translator("transformer", precision="bfloat16")
+    exact = translator.translate(LINES, precision="float32")
+    assert translator.search_with(beam_size=2).precision == "bfloat16"
+    assert translator.translate(LINES) == translator.translate(LINES, precision="bfloat16") != exact
+    with pytest.raises(HeedfulError, match="precision cannot be 'float8'"):
+        translator.translate(LINES, precision="float8")
 
 
 def test_who_is_served(make_translator: Make) -> None:

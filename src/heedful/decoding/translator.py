@@ -64,12 +64,14 @@ class Translator:
         loaded: Sequence[LoadedModel] = (),
         draw: Callable[[Translation], str] | None = None,
         max_tokens: int = MAX_TOKENS,
+        precision: str = "float32",
     ) -> None:
-        """`search` holds what a call does not say, `draw` makes the HTML that a notebook shows."""
+        """`search` and `precision` are what a call does not say, `draw` makes the HTML that a notebook shows."""
         if any(model.training for model in models):
             raise ValueError("a model in training mode translates with dropout; call .eval() first")
         self.models, self.tokenizers, self.search = list(models), tokenizers, search or SearchConfig()
         self.loaded, self.draw, self.max_tokens = list(loaded), draw, max_tokens
+        self.precision = precision
         self._engines = Engines(self.models, bos=BOS, eos=EOS, bans=_NEVER)
 
     @classmethod
@@ -79,6 +81,7 @@ class Translator:
         *others: Path | str,
         device: str = "auto",
         draw: Callable[[Translation], str] | None = None,
+        precision: str = "float32",
     ) -> Self:
         """From model directories, each by its best checkpoint; search settings are the first one's.
 
@@ -95,11 +98,14 @@ class Translator:
                         "models of one vocabulary: train the second with --init-from the first"
                     )
         search = SearchConfig(**first.config["decoding"])
-        return cls([each.model for each in loaded], first.tokenizers, search, loaded=loaded, draw=draw)
+        models = [each.model for each in loaded]
+        translator = cls(models, first.tokenizers, search, loaded=loaded, draw=draw, precision=precision)
+        translator.search_with()  # a precision that does not exist is told now
+        return translator
 
     def search_with(self, **options: Any) -> Request:
         """The settings of a call with these options (the fields of `Request`). Raises `HeedfulError`."""
-        return Request.of(self.search, options)
+        return Request.of(self.search, options | {"precision": options.get("precision") or self.precision})
 
     def translate(
         self,

@@ -46,7 +46,7 @@ struct Bfloat16 {
     }
 };
 
-struct Int8 {  // x is 0 to 255, W is -127 to 127
+struct Int8 {  // x is 0 to 255 and means (x - zero) * scale; W is -127 to 127
     using Sums = Ints;
     static Sums add(Sums sums, uint32_t x, Words weight) {
 #ifdef __AVX512VNNI__
@@ -74,13 +74,13 @@ public:
         const int per_word = precision == Precision::int8 ? 4 : 2;
         stride_ = rounded_up(width, LANES) / per_word;
         own_.resize(size_t(rows) * stride_);
-        scales_.resize(rows);
+        scales_.resize(rows), zeros_.resize(rows);
         data_ = own_.data();
         for (int row = 0; row < rows; ++row) {
             const float* from = x + size_t(row) * stride;
             uint32_t* to = own_.data() + size_t(row) * stride_;
             if (precision == Precision::int8)
-                scales_[row] = quantise(from, width, reinterpret_cast<uint8_t*>(to));
+                quantise(row, from, width, reinterpret_cast<uint8_t*>(to));
             else
                 round(from, width, reinterpret_cast<uint16_t*>(to));
         }
@@ -89,23 +89,25 @@ public:
     const uint32_t* row(int index) const { return data_ + size_t(index) * stride_; }
     int stride() const { return stride_; }
     float scale(int row) const { return scales_[row]; }
+    int32_t zero(int row) const { return zeros_[row]; }
 
 private:
-    // x / scale to the nearest integer, plus 128; the largest component is 127 away from it.
-    static float quantise(const float* x, int width, uint8_t* to) {
-        Floats most = {};
+    // q = round(x / scale) + zero: 0 for the row's least component and 255 for its largest, of which 0 is one too.
+    void quantise(int row, const float* x, int width, uint8_t* to) {
+        Floats most = {}, negated = {};
         for (int i = 0; i < width; i += LANES) {
             const Floats part = first(load<Floats>(x + i), width - i, 0.0f);
-            most = larger(most, larger(part, -part));
+            most = larger(most, part), negated = larger(negated, -part);
         }
-        const float largest = maximum(most), inverse = largest > 0 ? 127.0f / largest : 0.0f;
+        const float range = maximum(most) + maximum(negated), inverse = range > 0 ? 255.0f / range : 0.0f;
+        scales_[row] = range / 255.0f;
+        zeros_[row] = int32_t(std::nearbyint(maximum(negated) * inverse));
         for (int i = 0; i < width; i += LANES) {
-            const Floats part = first(load<Floats>(x + i), width - i, 0.0f);
-            const Ints shifted = (Ints)(part * inverse + 12582912.0f) + 128;  // as in `exponential`
+            const Floats shifted = first(load<Floats>(x + i), width - i, 0.0f) * inverse + 12582912.0f;
+            const Ints quantised = (Ints)shifted - 0x4b400000 + zeros_[row];  // as in `exponential`
             typedef uint8_t Bytes __attribute__((vector_size(16)));
-            store(to + i, __builtin_convertvector(shifted & 255, Bytes));
+            store(to + i, __builtin_convertvector(quantised > 255 ? 255 : quantised, Bytes));
         }
-        return largest / 127.0f;
     }
 
     static void round(const float* x, int width, uint16_t* to) {
@@ -120,6 +122,7 @@ private:
     int stride_ = 0;
     std::vector<uint32_t> own_;
     std::vector<float> scales_;
+    std::vector<int32_t> zeros_;
 };
 
 class Product {
@@ -135,7 +138,7 @@ public:
         packed_.assign(size_t(columns) * words_, 0);
         bias_.assign(columns, 0.0f);
         if (bias) std::copy(bias, bias + out, bias_.begin());
-        if (precision == Precision::int8) scales_.assign(columns, 0.0f), offsets_.assign(columns, 0);
+        if (precision == Precision::int8) scales_.assign(columns, 0.0f), totals_.assign(columns, 0);
         for (int column = 0; column < out; ++column) pack(weight + size_t(column) * in, column, per_word);
     }
 
@@ -175,7 +178,7 @@ private:
                 bits = to_bfloat16(weight[i]);
             } else {
                 const int quantised = int(std::nearbyint(weight[i] * inverse));
-                offsets_[column] += 128 * quantised;
+                totals_[column] += quantised;
                 bits = uint8_t(quantised);
             }
             to[size_t(i / per_word) * PANEL] |= bits << (32 / per_word * (i % per_word));
@@ -232,17 +235,18 @@ private:
         return sums + load<Floats>(bias_.data() + column);
     }
 
-    // Since x was stored as q + 128, the sum holds 128 times the column's sum too much.
+    // sum (q - zero) w = sum q w - zero * sum w
     Floats finished(Ints sums, const Operand& x, int row, int column) const {
-        const Floats exact = __builtin_convertvector(sums - load<Ints>(offsets_.data() + column), Floats);
-        return exact * (load<Floats>(scales_.data() + column) * x.scale(row)) + load<Floats>(bias_.data() + column);
+        const Ints exact = sums - load<Ints>(totals_.data() + column) * x.zero(row);
+        const Floats scale = load<Floats>(scales_.data() + column) * x.scale(row);
+        return __builtin_convertvector(exact, Floats) * scale + load<Floats>(bias_.data() + column);
     }
 
     int in_ = 0, out_ = 0, words_ = 0;
     Precision precision_ = Precision::float32;
     std::vector<uint32_t> packed_;  // [panel, word of the input, column of the panel]
     std::vector<float> bias_, scales_;
-    std::vector<int32_t> offsets_;
+    std::vector<int32_t> totals_;  // of each column's integers
 };
 
 }  // namespace heedful
