@@ -326,7 +326,7 @@ def test_no_compiler_is_said_once_and_is_no_error(
         monkeypatch.setenv(native.SWITCH, "off")
         native.library.cache_clear()
         assert native.library() is None
-        assert len(caplog.records) == 2
+        assert len(caplog.records) == 3
     finally:
         monkeypatch.undo()
         native.library.cache_clear()

@@ -11,7 +11,6 @@ import platform
 import shutil
 import subprocess
 import tempfile
-import time
 from ctypes import POINTER, c_bool, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
 from functools import cache
 from pathlib import Path
@@ -67,8 +66,7 @@ def _compile(path: Path) -> bool:
     if compiler is None:
         logger.warning(f"no C++ compiler was found; {_SLOWER}")
         return False
-    start = time.monotonic()
-    logger.info("compiling the translation engine for this processor, once")
+    logger.warning("compiling the translation engine for this processor, once; this takes some seconds")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as aside:
@@ -78,7 +76,6 @@ def _compile(path: Path) -> bool:
                 done = subprocess.run([compiler, *flags, "-o", str(built), source], capture_output=True, text=True)
                 if done.returncode == 0:
                     built.replace(path)
-                    logger.info(f"compiled in {time.monotonic() - start:.0f} s: {path}")
                     return True
         reason = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
     except OSError as error:
