@@ -15,6 +15,7 @@ $(VENV)/.complete: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -c 'from heedful.decoding.native.library import library; library()'  # compiles where that is possible
 	@touch $@
 
 demo: setup

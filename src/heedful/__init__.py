@@ -39,12 +39,13 @@ def train(
     return run(job)
 
 
-def load(model: str | Path, *others: str | Path, device: str = "auto") -> "Translator":
+def load(model: str | Path, *others: str | Path, device: str = "auto", precision: str = "float32") -> "Translator":
     """A translator from a directory that `train` or `average` wrote: its checkpoint of the best validation BLEU.
 
-    With several directories, an ensemble. Raises `HeedfulError` for a missing or damaged file.
+    With several directories, an ensemble. `precision` is that of products, "float32", "bfloat16" or "int8", unless
+    a call of `translate` names another. Raises `HeedfulError` for a missing or damaged file.
     """
     from heedful.decoding.translator import Translator
     from heedful.inspection.page import draw
 
-    return Translator.load(model, *others, device=device, draw=draw)
+    return Translator.load(model, *others, device=device, draw=draw, precision=precision)

@@ -83,6 +83,10 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     add_recipe_fields(parser)
 
 
+def _precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--precision", default="float32", metavar="P", help="of products: float32, bfloat16, int8")
+
+
 def _machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N; auto: a GPU if any")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; default all cores")
@@ -103,6 +107,7 @@ def _translate(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--top-p", type=float, metavar="P", help="among the likeliest that make up P")
     sampling.add_argument("--seed", type=int, default=1, metavar="S", help="same seed, same draws")
     add_search_fields(parser)
+    _precision(parser)
     _machine(parser)
 
 
@@ -117,6 +122,7 @@ def _test_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", nargs="+", required=True, metavar="PATH", help="as --train of `heedful train`")
     parser.add_argument("--json", action="store_true", help="for programs")
     add_search_fields(parser)
+    _precision(parser)
     _machine(parser)
 
 
@@ -138,6 +144,7 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="SENTENCE", help="force this target instead of translating")
     parser.add_argument("--output", required=True, metavar="FILE", help="FILE.html, FILE.png, FILE.npz or FILE.json")
     add_search_fields(parser)
+    _precision(parser)
     _machine(parser)
 
 

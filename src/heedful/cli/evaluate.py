@@ -18,7 +18,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from heedful.evaluation.likelihood import Likelihood, count_words
     from heedful.evaluation.report import Provenance, evaluate_strings, render
 
-    options = given_fields(arguments, SearchConfig)
+    options = {**given_fields(arguments, SearchConfig), "precision": arguments.precision}
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
     hypotheses = [translation.text for translation in translator.translate(sources, **options)]
     scores = translator.score_pairs(pairs)
@@ -39,6 +39,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             beam_size=search.beam_size,
             length_penalty=search.length_penalty,
             length_penalty_kind=search.length_penalty_kind,
+            precision=search.precision,
             data_hash=corpus.digest(),
             seed=loaded.config["training"]["seed"],
             versions=loaded.config["versions"],
@@ -55,7 +56,7 @@ def compare(arguments: argparse.Namespace) -> int:
     translators = [load(arguments, model) for model in (arguments.model_a, arguments.model_b)]
     corpus, pairs = read_pairs(arguments.test, translators[0])
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
-    options = given_fields(arguments, SearchConfig)
+    options = {**given_fields(arguments, SearchConfig), "precision": arguments.precision}
     systems = [
         [translation.text for translation in translator.translate(sources, **options)] for translator in translators
     ]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def translate(arguments: argparse.Namespace) -> int:
     """One line out for every line in; on a terminal each line is answered at once."""
-    options = {name: getattr(arguments, name) for name in ("n_best", "sample", "temperature", "top_k", "top_p", "seed")}
+    names = ("n_best", "precision", "sample", "temperature", "top_k", "top_p", "seed")
+    options = {name: getattr(arguments, name) for name in names}
     options |= given_fields(arguments, SearchConfig)
     translator = load(arguments, arguments.model, *arguments.ensemble)
     translator.search_with(**options)  # a wrong option is told before the first line is read

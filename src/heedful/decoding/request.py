@@ -3,13 +3,16 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
+
+Precision = Literal["float32", "bfloat16", "int8"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -18,6 +21,8 @@ class Request(SearchConfig):
 
     n_best: Annotated[int, Field(ge=1)] = 1
     """Hypotheses of each sentence, best first; with `sample`, so many draws. The beam is as wide unless it is given."""
+    precision: Precision = "float32"
+    """Of the factors in products of matrices; sums, norms and softmaxes are float32."""
     sample: bool = False
     """Draw every token at random instead of searching."""
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0

@@ -18,6 +18,8 @@ from heedful.decoding.choosers import BeamSearch, Chooser, Sampling, draw_unifor
 from heedful.decoding.config import SearchConfig
 from heedful.decoding.ensemble import EnsembleState, ensemble_step, model_step
 from heedful.decoding.filters import Ban, BeginWith
+from heedful.decoding.native.choice import Engines
+from heedful.decoding.native.engine import Engine
 from heedful.decoding.penalty import PENALTIES, Penalty
 from heedful.decoding.request import Request
 from heedful.decoding.search import Hypothesis, search
@@ -34,6 +36,8 @@ MAX_TOKENS = 1024
 """Most tokens that are read of one sentence, EOS included."""
 WINDOW = 2048
 """Lines that are read ahead, to be sorted by length."""
+_NEVER = (PAD, UNK, BOS)
+"""Tokens that no translation has."""
 _WINDOW_CHARACTERS = 1 << 24
 """A window is full with so many characters, whatever its lines."""
 
@@ -60,12 +64,15 @@ class Translator:
         loaded: Sequence[LoadedModel] = (),
         draw: Callable[[Translation], str] | None = None,
         max_tokens: int = MAX_TOKENS,
+        precision: str = "float32",
     ) -> None:
-        """`search` holds what a call does not say, `draw` makes the HTML that a notebook shows."""
+        """`search` and `precision` are what a call does not say, `draw` makes the HTML that a notebook shows."""
         if any(model.training for model in models):
             raise ValueError("a model in training mode translates with dropout; call .eval() first")
         self.models, self.tokenizers, self.search = list(models), tokenizers, search or SearchConfig()
         self.loaded, self.draw, self.max_tokens = list(loaded), draw, max_tokens
+        self.precision = precision
+        self._engines = Engines(self.models, bos=BOS, eos=EOS, bans=_NEVER)
 
     @classmethod
     def load(
@@ -74,6 +81,7 @@ class Translator:
         *others: Path | str,
         device: str = "auto",
         draw: Callable[[Translation], str] | None = None,
+        precision: str = "float32",
     ) -> Self:
         """From model directories, each by its best checkpoint; search settings are the first one's.
 
@@ -90,11 +98,14 @@ class Translator:
                         "models of one vocabulary: train the second with --init-from the first"
                     )
         search = SearchConfig(**first.config["decoding"])
-        return cls([each.model for each in loaded], first.tokenizers, search, loaded=loaded, draw=draw)
+        models = [each.model for each in loaded]
+        translator = cls(models, first.tokenizers, search, loaded=loaded, draw=draw, precision=precision)
+        translator.search_with()  # a precision that does not exist is told now
+        return translator
 
     def search_with(self, **options: Any) -> Request:
         """The settings of a call with these options (the fields of `Request`). Raises `HeedfulError`."""
-        return Request.of(self.search, options)
+        return Request.of(self.search, options | {"precision": options.get("precision") or self.precision})
 
     def translate(
         self,
@@ -107,8 +118,8 @@ class Translator:
         """One translation for each text, in order; a single text counts as one of a list.
 
         A translation begins with its prefix; one prefix is for all. Options are the fields of `Request`:
-        beam_size, length_penalty, length_penalty_kind, max_extra_tokens, n_best; sample, temperature, top_k,
-        top_p, seed. Raises `HeedfulError` for one that does not fit.
+        beam_size, length_penalty, length_penalty_kind, max_extra_tokens, n_best, precision; sample, temperature,
+        top_k, top_p, seed. Raises `HeedfulError` for one that does not fit.
         """
         request = self.search_with(**options)
         texts = [texts] if isinstance(texts, str) else texts
@@ -190,13 +201,14 @@ class Translator:
         sources = self._encode(self.tokenizers.source, [texts[row] for row in filled], numbers)
         begun = self._encode(self.tokenizers.target, [prefixes[row] for row in filled], numbers)
         answers = {row: self._answer(text, [], []) for row, text in enumerate(texts) if blank[row]}
-        for places in _batches([len(source) + 1 for source in sources], batch_tokens):
-            found = self._search(
-                [sources[place] for place in places],
-                [begun[place] for place in places],
-                [numbers[place] for place in places],
-                request,
-            )
+        engine = self._engines.serving(request)
+        most = math.inf if engine else batch_tokens  # the engine makes batches of its own
+        for places in _batches([len(source) + 1 for source in sources], most):
+            chosen = [sources[place] for place in places], [begun[place] for place in places]
+            if engine:
+                found = self._search_compiled(engine, *chosen, request, batch_tokens)
+            else:
+                found = self._search(*chosen, [numbers[place] for place in places], request)
             for place, hypotheses in zip(places, found, strict=True):
                 answers[filled[place]] = self._answer(texts[filled[place]], sources[place], hypotheses)
         return [answers[row] for row in range(len(texts))]
@@ -206,27 +218,45 @@ class Translator:
         self, sources: Sequence[list[int]], prefixes: Sequence[list[int]], numbers: Sequence[int], request: Request
     ) -> list[list[Hypothesis]]:
         batch = self._collate(sources, [()] * len(sources))
-        # The cap compares like with like: both lengths count EOS.
-        max_lengths = [
-            1 + max(len(source) + request.max_extra_tokens, len(prefix))
-            for source, prefix in zip(sources, prefixes, strict=True)
-        ]
+        max_lengths = _max_lengths(sources, prefixes, request)
         chooser = _chooser(request, numbers, max(max_lengths))
-        states = [
-            model.start(model.encode(batch.source, batch.source_mask), beam=chooser.width) for model in self.models
-        ]
-        steps = [model_step(model) for model in self.models]
-        alone = len(steps) == 1
-        return search(
-            steps[0] if alone else ensemble_step(steps),
-            states[0] if alone else EnsembleState(tuple(states)),
-            bos=BOS,
-            eos=EOS,
-            max_lengths=torch.tensor(max_lengths, device=batch.source.device),
-            chooser=chooser,
-            penalty=_penalty(request),
-            filters=(Ban((PAD, UNK, BOS)), BeginWith(prefixes)),
+        low = request.precision == "bfloat16"
+        with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=low):
+            states = [
+                model.start(model.encode(batch.source, batch.source_mask), beam=chooser.width) for model in self.models
+            ]
+            steps = [model_step(model) for model in self.models]
+            alone = len(steps) == 1
+            return search(
+                steps[0] if alone else ensemble_step(steps),
+                states[0] if alone else EnsembleState(tuple(states)),
+                bos=BOS,
+                eos=EOS,
+                max_lengths=torch.tensor(max_lengths, device=batch.source.device),
+                chooser=chooser,
+                penalty=_penalty(request),
+                filters=(Ban(_NEVER), BeginWith(prefixes)),
+                n_best=request.n_best,
+            )
+
+    def _search_compiled(
+        self,
+        engine: Engine,
+        sources: Sequence[list[int]],
+        prefixes: Sequence[list[int]],
+        request: Request,
+        batch_tokens: int,
+    ) -> list[list[Hypothesis]]:
+        """What `_search` finds, up to rounding."""
+        return engine.search(
+            [[*source, EOS] for source in sources],
+            prefixes,
+            _max_lengths(sources, prefixes, request),
+            _penalty(request),
+            width=request.beam_size,
             n_best=request.n_best,
+            batch_tokens=batch_tokens,
+            threads=torch.get_num_threads(),
         )
 
     def _answer(self, text: str, source: list[int], hypotheses: Sequence[Hypothesis]) -> Translation:
@@ -262,6 +292,14 @@ class Translator:
         return collate_pairs(sources, targets).to(self.models[0].device)
 
 
+def _max_lengths(sources: Sequence[list[int]], prefixes: Sequence[list[int]], request: Request) -> list[int]:
+    """Of the translations. The cap compares like with like: both lengths count EOS."""
+    return [
+        1 + max(len(source) + request.max_extra_tokens, len(prefix))
+        for source, prefix in zip(sources, prefixes, strict=True)
+    ]
+
+
 def _penalty(search: SearchConfig) -> Penalty:
     return PENALTIES[search.length_penalty_kind](search.length_penalty)
 
@@ -273,7 +311,7 @@ def _chooser(request: Request, numbers: Sequence[int], positions: int) -> Choose
     return Sampling(uniforms, request.temperature, request.top_k, request.top_p)
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], batch_tokens: float) -> Iterator[list[int]]:
     """Places of all sequences, longest first, as many together as the budget allows."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):

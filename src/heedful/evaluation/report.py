@@ -25,6 +25,8 @@ class Provenance:
     beam_size: int
     length_penalty: float
     length_penalty_kind: str
+    precision: str
+    """Of the products of matrices while translating."""
     data_hash: str
     """Hash of the test set."""
     seed: int
@@ -121,7 +123,7 @@ def _provenance_lines(provenance: Provenance) -> list[str]:
         ("test set", f"{provenance.test} ({provenance.data_hash})"),
         ("model", f"{provenance.model}, {provenance.checkpoint}"),
         ("recipe", f"{provenance.recipe}, seed {provenance.seed}"),
-        ("search", f"beam {provenance.beam_size}, length penalty {penalty}"),
+        ("search", f"beam {provenance.beam_size}, length penalty {penalty}, {provenance.precision}"),
         ("versions", versions),
     ]
     return [f"{title:<9} {shown(text)}" for title, text in rows if text]

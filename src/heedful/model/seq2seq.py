@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from heedful.model.flat import FlatTransformer
+
 
 @dataclass(frozen=True)
 class AttentionRecord:
@@ -94,6 +96,10 @@ class Seq2Seq(ABC, nn.Module, Generic[M, S]):
     ) -> Float[Tensor, "batch target d_model"]:
         """`decode(encode(source), target)`; still to be projected."""
         return self.decode(self.encode(source, source_mask), target, target_mask)
+
+    def flat(self) -> FlatTransformer | None:
+        """The model for an engine of another make; None where there is none for it."""
+        return None
 
     @property
     def device(self) -> torch.device:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from heedful.model.attention import KeysValues
 from heedful.model.embedding import InputEmbedding, Projection
+from heedful.model.flat import FlatTransformer, flatten
 from heedful.model.masks import over_heads
 from heedful.model.seq2seq import AttentionRecord, Seq2Seq
 from heedful.model.stacks import Decoder, Encoder, Teacher
@@ -115,3 +116,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         teacher = Teacher(hidden, target_mask, over_heads(target_mask), attend)
         _, decoder, cross = self.decoder(self.target_input(target), teacher, need_weights=True)
         return AttentionRecord(encoder, decoder, cross)
+
+    def flat(self) -> FlatTransformer | None:
+        """Its weights as they are; None for the variants that `flatten` names."""
+        return flatten(self)
