@@ -50,7 +50,7 @@ def find_text(given: Path | None, work: Path) -> Text:
     if not all(path.exists() for path in (*text.train, *text.pair("val"), *text.test)):
         if given:
             raise SystemExit(f"{given} lacks train, val or test_2016_flickr in .en and .de; name another DATA")
-        subprocess.run([sys.executable, "-m", "heedful", "fetch", "multi30k", directory], check=True)
+        subprocess.run([sys.executable, "-m", "heedful", "fetch", "multi30k", "--output", directory], check=True)
     return text
 
 
