@@ -13,6 +13,7 @@ from pathlib import Path
 import heedful
 from benchmarks import parts, startup, training, translating
 from benchmarks.environments import ENVIRONMENTS, PEERS, python_of
+from benchmarks.plots import save_results
 from benchmarks.processes import ROOT
 from benchmarks.report import machine, replace_section
 from benchmarks.shapes import SHAPES, shape
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         bench = translating.Bench(model, text, work, pythons, threads, arguments.long_lines)
         if "translating" in arguments.only:
             bench.rounds(rounds)
+            save_results(work / "results", "translating", "sentences/s", translating.speeds(bench))
             write("translating", translating.markdown(bench))
         if "startup" in arguments.only:
             write("startup", startup.markdown(model, work, pythons, rounds))

@@ -31,6 +31,7 @@ class Bench:
     tokens: Sequence[int]
     """Real target tokens of each prepared batch."""
     threads: int
+    device: str = "cpu"
 
     @property
     def last(self) -> int:
@@ -86,8 +87,8 @@ class Heedful(Contender):
         changeable = {each.name for section, each in kept.fields() if section != "model"}
         changeable -= {"vocab_size", "vocabulary", "tokenizer"}
         fields = {name: value for name, value in bench.shape.fields.items() if name in changeable}
-        fields |= {"precision": self.precision, "threads": bench.threads, "log_every": 1, "max_steps": 1_000_000}
-        fields |= {"validate_every": 1_000_000, **self.options}
+        fields |= {"precision": self.precision, "threads": bench.threads, "device": bench.device}
+        fields |= {"log_every": 1, "max_steps": 1_000_000, "validate_every": 1_000_000, **self.options}
         flags = [part for name, value in fields.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         train = [self.python, "-m", "heedful", "train", "--init-from", bench.start, "--output", directory / "run"]
         return [*train, "--train", *bench.text.train, "--valid", *bench.one_pair, *flags]
@@ -113,7 +114,7 @@ class Marian(Contender):
             *(self.python, "-m", "benchmarks.peers.marian_train", "--model", bench.start, "--batches", bench.batches),
             *("--output", directory, "--precision", self.precision, "--threads", str(bench.threads)),
             *("--lr", str(fields["lr"]), "--warmup-steps", str(fields["warmup_steps"])),
-            *("--clip-norm", str(fields["clip_norm"])),
+            *("--clip-norm", str(fields["clip_norm"]), "--device", bench.device),
         ]
 
     def progress(self, bench: Bench, directory: Path) -> Progress | None:

@@ -32,8 +32,8 @@ ENVIRONMENTS = (
     Environment(
         "huggingface",
         # sentencepiece reads the vocabulary that heedful made; 0.2.1 is the first release that reads files safely
-        ((TORCH,), ("transformers==5.23.0", "sentencepiece==0.2.1")),
-        "import torch, sentencepiece; from transformers import MarianMTModel",
+        ((TORCH,), ("transformers==5.23.0", "sentencepiece==0.2.1", "sacrebleu==2.6.0")),
+        "import torch, sacrebleu, sentencepiece; from transformers import MarianMTModel",
     ),
     Environment(
         "ctranslate2",

@@ -43,6 +43,11 @@ def compare(
     """Every contender of a shape, `rounds` times in turn."""
     bench = prepare(shape, text, work, threads)
     who, missing = contenders(shape, pythons)
+    return Comparison(bench, Tokenizers.load(bench.start).target.vocab_size, in_turn(who, bench, work, rounds), missing)
+
+
+def in_turn(who: Sequence[Contender], bench: Bench, work: Path, rounds: int) -> list[Result]:
+    """Round by round, one after the other; who fails once is left out."""
     results = [Result(contender) for contender in who]
     for result in results:
         contender = result.contender
@@ -51,14 +56,20 @@ def compare(
         for result in results:
             if not result.failure:
                 _round(result, bench, work, number)
-    return Comparison(bench, Tokenizers.load(bench.start).target.vocab_size, results, missing)
+    return results
 
 
-def prepare(shape: TrainingShape, text: Text, work: Path, threads: int) -> Bench:
+def prepare(shape: TrainingShape, text: Text, work: Path, threads: int, device: str = "cpu") -> Bench:
     """The start model and the batches of a shape."""
     start = start_model(shape, text, work)
     batches = save_batches(start, text, shape.fields, shape.warm_up + shape.measured + 1)
-    return Bench(shape, text, start, batches, one_pair(text, work), target_tokens(batches), threads)
+    return Bench(shape, text, start, batches, one_pair(text, work), target_tokens(batches), threads, device)
+
+
+def speeds(comparison: Comparison) -> dict[str, dict[str, list[float]]]:
+    """Every round's speed, for the picture."""
+    title = f"training, {comparison.bench.shape.name}"
+    return {title: {result.contender.name: result.speeds for result in comparison.results if result.speeds}}
 
 
 def markdown(comparison: Comparison) -> str:

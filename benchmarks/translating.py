@@ -135,6 +135,16 @@ class Bench:
         print(f"  {work.name}, beam {work.beam}, {side.translator.name}: {said}", file=sys.stderr, flush=True)
 
 
+def speeds(bench: Bench) -> dict[str, dict[str, list[float]]]:
+    """Every round's speed, for the picture."""
+    groups: dict[str, dict[str, list[float]]] = {}
+    for work in bench.works:
+        done = {side.translator.name: side.done[work].speeds for side in bench.sides if work in side.done}
+        if done:
+            groups[f"translating, {work.name}, beam {work.beam}"] = done
+    return groups
+
+
 def markdown(bench: Bench) -> str:
     """A table for every kind of work, and how many translations differ."""
     parts = []

@@ -2,23 +2,27 @@
 
     python -m benchmarks.peers.marian_train --model DIR --batches FILE --output DIR [--precision bfloat16] [--steps N]
 
-Writes OUTPUT/metrics.jsonl as heedful does: a line an update with step, loss, tokens_per_second and minutes.
+Writes OUTPUT/metrics.jsonl as heedful does: a line an update with step, loss, tokens_per_second and minutes;
+with --valid also step and valid_bleu.
 """
 
 import argparse
 import json
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import sentencepiece
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import MarianMTModel
 
 from benchmarks.peers.marian import marian
+from benchmarks.peers.marian_translate import translator
 from benchmarks.peers.shape import PAD
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -38,36 +42,66 @@ def main() -> None:
     parser.add_argument("--warmup-steps", type=int, default=4000, help="updates of warm-up")
     parser.add_argument("--clip-norm", type=float, default=1.0, help="largest gradient norm")
     parser.add_argument("--dropout", type=float, help="the model's own unless given")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, validation included")
+    parser.add_argument("--valid", type=Path, nargs=2, metavar="FILE", help="source and target to measure BLEU on")
+    parser.add_argument("--validate-every", type=int, default=250, help="updates between two validations")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
-    model = marian(arguments.model, arguments.dropout).to(arguments.device).train()
-    optimizer = adam(model)
-    autocast = precision(arguments.device, arguments.precision)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
     with (arguments.output / "metrics.jsonl").open("w") as metrics:
-        for step, batch in enumerate(batches(arguments.batches, arguments.device), start=1):
-            if step > arguments.steps:
-                break
-            begun = time.monotonic()
-            rate = learning_rate(step, arguments.lr, arguments.warmup_steps)
-            loss, tokens = update(model, optimizer, batch, rate, arguments.clip_norm, autocast)
-            now = time.monotonic()
-            record = {"step": step, "loss": loss, "tokens_per_second": tokens / (now - begun)}
-            metrics.write(json.dumps(record | {"minutes": (begun - start) / 60}) + "\n")
+        for record in train(arguments):
+            metrics.write(json.dumps(record) + "\n")
             metrics.flush()
 
 
+def train(arguments: argparse.Namespace) -> Iterator[dict[str, float]]:
+    """The records of every update and of every validation."""
+    model = marian(arguments.model, arguments.dropout).to(arguments.device).train()
+    optimizer = adam(model)
+    validate = validation(model, arguments.model, *arguments.valid) if arguments.valid else None
+    start = time.monotonic()
+    for step, batch in enumerate(batches(arguments.batches, arguments.device), start=1):
+        begun = time.monotonic()
+        minutes = (begun - start) / 60
+        if step > arguments.steps or minutes >= arguments.minutes:
+            return
+        rate = learning_rate(step, arguments.lr, arguments.warmup_steps)
+        autocast = precision(arguments.device, arguments.precision)
+        loss, tokens = update(model, optimizer, batch, rate, arguments.clip_norm, autocast)
+        speed = tokens / (time.monotonic() - begun)
+        yield {"step": step, "loss": loss, "tokens_per_second": speed, "minutes": minutes}
+        if validate and step % arguments.validate_every == 0:
+            yield {"step": step, "valid_bleu": validate()}
+
+
+def validation(model: MarianMTModel, directory: Path, source: Path, target: Path) -> Callable[[], float]:
+    """sacreBLEU of greedy translations."""
+    import sacrebleu
+
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(directory / "source.model"))
+    lines, references = (path.read_text(encoding="utf-8").split("\n")[:-1] for path in (source, target))
+    translate = translator(model, pieces)
+
+    def score() -> float:
+        model.eval()
+        found = translate(lines)
+        model.train()
+        return float(sacrebleu.corpus_bleu(found, [references]).score)
+
+    return score
+
+
 def batches(path: Path, device: str) -> Iterator[Batch]:
-    """Those of the file, again and again."""
+    """Those of the file in its order, then again and again in new ones."""
     with np.load(path) as arrays:
         held = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    count = len(held) // 3
+    order, generator = list(range(len(held) // 3)), random.Random(1)
     while True:
-        for number in range(count):
+        for number in order:
             source, given, wanted = (held[f"{number}/{side}"].to(device) for side in ("source", "given", "wanted"))
             yield source, given, wanted
+        generator.shuffle(order)
 
 
 def adam(model: MarianMTModel) -> torch.optim.Optimizer:
