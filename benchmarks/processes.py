@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 _POLL = 0.02
@@ -71,7 +70,7 @@ def run(
 
 def import_mib(python: Path, modules: str, log: Path) -> float:
     """Resident memory of a process that has imported `modules` and done nothing."""
-    return median(run([python, "-c", f"import time, {modules}; time.sleep(0.2)"], log).peak_mib for _ in range(3))
+    return run([python, "-c", f"import time, {modules}; time.sleep(0.2)"], log).peak_mib
 
 
 def _high_water(process: int, before: float) -> float:

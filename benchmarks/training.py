@@ -43,15 +43,16 @@ def compare(
     """Every contender of a shape, `rounds` times in turn."""
     bench = prepare(shape, text, work, threads)
     who, missing = contenders(shape, pythons)
-    return Comparison(bench, Tokenizers.load(bench.start).target.vocab_size, in_turn(who, bench, work, rounds), missing)
+    results = in_turn(who, bench, work, rounds)
+    for result in results:
+        contender = result.contender
+        result.import_peak = import_mib(contender.python, contender.imports, work / "logs" / "import.log")
+    return Comparison(bench, Tokenizers.load(bench.start).target.vocab_size, results, missing)
 
 
 def in_turn(who: Sequence[Contender], bench: Bench, work: Path, rounds: int) -> list[Result]:
     """Round by round, one after the other; who fails once is left out."""
     results = [Result(contender) for contender in who]
-    for result in results:
-        contender = result.contender
-        result.import_peak = import_mib(contender.python, contender.imports, work / "logs" / "import.log")
     for number in range(rounds):
         for result in results:
             if not result.failure:

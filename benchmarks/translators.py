@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args, get_origin
 
 import heedful
 
@@ -54,23 +53,16 @@ def translators(model: Path, work: Path, pythons: Mapping[str, Path | None]) -> 
     return found, missing
 
 
-def precisions() -> list[str]:
+def precisions() -> tuple[str, ...]:
     """What `heedful.load` can translate in; float32 alone where it has no choice."""
-    parameter = inspect.signature(heedful.load, eval_str=True).parameters.get("precision")
-    if parameter is None:
-        return ["float32"]
-    literal = parameter.annotation
-    if get_origin(literal) is None or not get_args(literal):
-        from heedful.decoding.config import Precision
-
-        literal = Precision
-    return [str(name) for name in get_args(literal)]
+    choice = "precision" in inspect.signature(heedful.load).parameters
+    return ("float32", "bfloat16", "int8") if choice else ("float32",)
 
 
 def _heedful(model: Path, precision: str) -> Translator:
     command = [sys.executable, "-m", "benchmarks.heedful_translate", "--model", model]
     settings = [Setting("")]
-    flags = [] if precisions() == ["float32"] else ["--precision", precision]
+    flags = ["--precision", precision] if len(precisions()) > 1 else []
     imports = "heedful, heedful.decoding.translator"
     return Translator(f"heedful, {precision}", [*command, *flags], imports, settings, settings)
 
