@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks import training
-from benchmarks.contenders import Bench, Contender, Heedful, Marian
+from benchmarks.contender import Bench, Contender
+from benchmarks.contenders import Heedful, Marian
 from benchmarks.environments import PEERS, python_of
 from benchmarks.processes import ROOT
 from benchmarks.report import machine, replace_section

@@ -1,6 +1,6 @@
 """Model shapes that are trained side by side, as overrides of heedful's recipes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ class TrainingShape:
     """Updates before the measured ones."""
     measured: int
     summary: str
+    peers: Sequence[str] = ("huggingface",)
+    """Environments of those who train it too."""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -34,11 +36,12 @@ SHAPES = (
         5,
         15,
         "Transformer, 4+4 layers, d 128, d_ff 256, 4 heads, 8,000 pieces",
+        ("huggingface", "joeynmt", "eole"),
     ),
     TrainingShape(
         "base",
         "base",
-        {"vocab_size": 32000, "lr": 7e-4, "warmup_steps": 4000},
+        {"vocab_size": 32000, "batch_tokens": 2048, "lr": 7e-4, "warmup_steps": 4000},
         1,
         3,
         "Transformer, 6+6 layers, d 512, d_ff 2,048, 8 heads, 32,000 pieces",
@@ -50,6 +53,7 @@ SHAPES = (
         5,
         15,
         "LSTM, 1+1 layers, bidirectional encoder, general attention, d 256, 8,000 pieces",
+        ("joeynmt",),
     ),
 )
 

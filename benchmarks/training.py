@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 
-from benchmarks.contenders import Bench, Contender, Progress, contenders
+from benchmarks.contender import Bench, Contender, Progress
+from benchmarks.contenders import contenders
 from benchmarks.processes import ContenderError, import_mib, run
 from benchmarks.shapes import TrainingShape
 from benchmarks.tables import Spread, ratios, table
@@ -93,7 +94,7 @@ def markdown(comparison: Comparison) -> str:
                 ratios(best.speeds, result.speeds).show(2) + "×" if best and result in theirs else "",
                 f"{median(result.peaks):.0f}",
                 f"{median(result.peaks) - result.import_peak:.0f}",
-                f"{fmean(result.losses[bench.shape.warm_up : bench.last]):.3f}",
+                _mean_loss(result, bench),
             ]
         )
     rows += [[name, "not installed", "", "", "", ""] for name in comparison.missing]
@@ -105,9 +106,15 @@ def markdown(comparison: Comparison) -> str:
     return f"{caption}\n\n{table(header, rows)}\n\n{_losses(results)}"
 
 
+def _mean_loss(result: Result, bench: Bench) -> str:
+    """Of the measured updates; nothing for who took other batches from other weights."""
+    measured = result.losses[bench.shape.warm_up : bench.last]
+    return f"{fmean(measured):.3f}" if result.contender.same_start else ""
+
+
 def _losses(results: Sequence[Result]) -> str:
     """How far the losses of those who begin with the same weights are apart."""
-    same = [result for result in results if "JoeyNMT" not in result.contender.name]
+    same = [result for result in results if result.contender.same_start]
     if len(same) < 2:
         return ""
     first, *others = same

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu
-from benchmarks.contenders import Bench, Heedful, Joey, contenders, from_metrics
+from benchmarks.contender import Bench, from_metrics
+from benchmarks.contenders import Heedful, contenders
 from benchmarks.environments import ENVIRONMENTS, python_of
+from benchmarks.eole import Eole
+from benchmarks.joeynmt import Joey
 from benchmarks.plots import curve, draw_bleu, draw_speeds, read_results, save_results
 from benchmarks.processes import ContenderError, run
 from benchmarks.report import replace_section
@@ -79,6 +82,16 @@ def test_joeys_log_is_understood(tmp_path: Path) -> None:
     assert found.tokens_per_second == pytest.approx(150.0)
 
 
+def test_eoles_log_is_understood(tmp_path: Path) -> None:
+    line = "Step  {}/ 20; acc: 0.0; xent: 9.02; lr: 2e-08; sents: 189; bsz: 2079/3258/189; 219/{} tok/s;     76 sec;\n"
+    # two updates of warm-up, five at 100 target tokens a second
+    log = tmp_path / "train.log"
+    log.write_text("".join(line.format(step, 9 if step < 2 else 100) for step in range(7)))
+    found = Eole(Path("python")).progress(bench(tmp_path, []), tmp_path)
+    assert found is not None
+    assert found.tokens_per_second == pytest.approx(100.0)
+
+
 def test_a_process_is_ended_when_it_has_done_enough(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     code = f"import time, pathlib; x = bytearray(64 << 20); pathlib.Path({str(flag)!r}).touch(); time.sleep(60)"
@@ -97,8 +110,7 @@ def test_without_peers_heedful_runs_alone_and_the_others_are_named(tmp_path: Pat
     pythons = {each.name: python_of(tmp_path, each.name) for each in ENVIRONMENTS}
     who, missing = contenders(shape("tiny"), pythons)
     assert {type(each) for each in who} == {Heedful}
-    assert "JoeyNMT" in missing
-    assert "Hugging Face loop" in missing
+    assert missing == ["huggingface", "joeynmt", "eole"]
 
 
 @pytest.mark.parametrize("each", SHAPES, ids=lambda each: each.name)
