@@ -28,9 +28,11 @@ ROUNDS, QUICK_ROUNDS = 3, 1
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help="some sections"
+        "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS)
     )
     parser.add_argument("--shapes", nargs="+", choices=[each.name for each in SHAPES], help="shapes that are trained")
+    kinds = translating.KINDS
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND", help=", ".join(kinds))
     parser.add_argument("--data", type=Path, help="directory of Multi30k's files; fetched unless given")
     parser.add_argument("--model", type=Path, help="post-norm, tied model that translates; trained unless given")
     parser.add_argument("--peers", type=Path, default=PEERS, help="where the peers' environments stand")
@@ -73,7 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
             )
     if {"translating", "startup"} & set(arguments.only):
         model = (arguments.model or trained(text, work, threads)).resolve()
-        bench = translating.Bench(model, text, work, pythons, threads, arguments.long_lines)
+        bench = translating.Bench(
+            model, text, work, pythons, threads=threads, long_lines=arguments.long_lines, kinds=arguments.kinds
+        )
         if "translating" in arguments.only:
             bench.rounds(rounds)
             save_results(work / "results", "translating", "sentences/s", translating.speeds(bench))

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="bfloat16: autocast")
     parser.add_argument("--lr", type=float, default=5e-3, help="peak learning rate")
     parser.add_argument("--warmup-steps", type=int, default=1000, help="updates of warm-up")
+    parser.add_argument("--validate-every", type=int, default=250, help="updates between two validations")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     arguments = parser.parse_args()
     python = python_of(arguments.peers, "huggingface")
@@ -36,7 +37,7 @@ def main() -> None:
     start = start_model(tiny, text, work)
     command = [python, "-m", "benchmarks.peers.marian_train", "--model", start, "--output", arguments.output.resolve()]
     command += ["--batches", save_batches(start, text, tiny.fields, None), "--valid", *text.pair("val")]
-    for name in ("minutes", "precision", "lr", "warmup_steps", "threads"):
+    for name in ("minutes", "precision", "lr", "warmup_steps", "validate_every", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     environment = Marian(python, arguments.precision).environment(arguments.threads)
     run(command, arguments.output.resolve() / "log.txt", environment, limit=math.inf)

@@ -15,6 +15,8 @@ from heedful.data.corpus import read_lines
 from heedful.evaluation.bleu import bleu
 
 BEAMS = (1, 5)
+KINDS = ("test", "single", "long")
+"""The test set, its first sentences one at a time, and the long file."""
 SINGLE_LINES = 200
 """Lines translated one at a time."""
 
@@ -62,8 +64,17 @@ class Bench:
     """All of it: settings are tried on the test set, then the best of each goes through the rounds."""
 
     def __init__(
-        self, model: Path, text: Text, work: Path, pythons: Mapping[str, Path | None], threads: int, long_lines: int
+        self,
+        model: Path,
+        text: Text,
+        work: Path,
+        pythons: Mapping[str, Path | None],
+        *,
+        threads: int = 2,
+        long_lines: int = 50_000,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
+        """`kinds` leaves some of `KINDS` out; the long file needs the test set, on which settings are tried."""
         self.text, self.directory, self.threads = text, work, threads
         self.references = list(read_lines(text.test[1]))
         if python := pythons["ctranslate2"]:
@@ -71,11 +82,13 @@ class Bench:
             run([*convert, "--output", work / "ctranslate2"], work / "logs" / "convert.log")
         found, self.missing = translators(model, work, pythons)
         self.sides = [Side(translator) for translator in found]
-        self.long_lines = long_lines
         tests = [Work("test set", text.test[0], beam) for beam in BEAMS]
         singles = [Work("one at a time", text.test[0], beam, single=True) for beam in BEAMS]
-        long = [Work(f"{long_lines:,} lines", long_file(text, work, long_lines), beam, long=True) for beam in BEAMS]
-        self.works = [*tests, *singles, *(long if long_lines else [])]
+        by_kind = {"test": tests, "single": singles, "long": []}
+        if long_lines and {"test", "long"} <= {*kinds}:
+            path = long_file(text, work, long_lines)
+            by_kind["long"] = [Work(f"{long_lines:,} lines", path, beam, long=True) for beam in BEAMS]
+        self.works = [work for kind in KINDS if kind in kinds for work in by_kind[kind]]
 
     def rounds(self, number: int) -> None:
         """Measures everybody, `number` times in turn; the long file once."""
