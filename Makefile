@@ -5,8 +5,9 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 8
+PEERS ?= build/peers
 
-.PHONY: setup demo test check bench docs clean
+.PHONY: setup demo test check bench bench-setup docs clean
 
 setup: $(VENV)/.complete
 
@@ -28,8 +29,13 @@ test: setup
 docs: setup
 	$(BIN)/python -m pytest tests/test_readme.py
 
-bench: setup
-	$(BIN)/python benchmarks/steps.py
+# heedful beside its peers, into docs/performance.md. QUICK=1: minutes instead of half an hour. DATA=DIR: Multi30k's
+# files, fetched unless given. MODEL=DIR: what translates, trained unless given. PEERS=DIR: the peers' environments.
+bench: setup bench-setup
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL)) --peers $(PEERS)
+
+bench-setup: setup
+	$(BIN)/python -m benchmarks.environments --peers $(PEERS)
 
 check: setup
 	$(BIN)/ruff check .

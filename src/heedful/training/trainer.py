@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from heedful.checkpoint import (
@@ -36,8 +36,7 @@ from heedful.model.seq2seq import Seq2Seq
 from heedful.progress import Meter, progress
 from heedful.training import distributed
 from heedful.training.config import TrainingConfig
-from heedful.training.consistency import projected_consistency
-from heedful.training.loss import projected_cross_entropy
+from heedful.training.objective import Objective
 from heedful.training.optimizer import (
     MovingAverage,
     learning_rate,
@@ -101,41 +100,6 @@ class Outcome:
     position: Position
     signal: int | None = None
     mean: Checkpoint | None = None
-
-
-class Objective(nn.Module):
-    """Sums over a batch's real target tokens: the loss to minimise and the negative log-likelihood."""
-
-    def __init__(self, model: Model, label_smoothing: float, consistency: float = 0.0) -> None:
-        super().__init__()
-        self.model = model
-        self.label_smoothing = label_smoothing
-        self.consistency = consistency
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Two scalars, in nats."""
-        if self.consistency:
-            return self._consistent(batch)
-        real = batch.target_mask
-        return projected_cross_entropy(
-            self._hidden(batch)[real], self.model.projection.weight, batch.target_output[real], self.label_smoothing
-        )
-
-    def _consistent(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Every sentence twice in one pass, each time with its own dropout."""
-        real = batch.target_mask
-        first, second = self._hidden(batch.rows([*range(len(batch.lines))] * 2)).chunk(2)
-        return projected_consistency(
-            (first[real], second[real]),
-            self.model.projection.weight,
-            batch.target_output[real],
-            self.label_smoothing,
-            self.consistency,
-        )
-
-    def _hidden(self, batch: Batch) -> Tensor:
-        hidden: Tensor = self.model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
-        return hidden
 
 
 class Trainer:

@@ -1,0 +1,47 @@
+"""BLEU against minutes of the Hugging Face loop, as heedful's runs record it: for benchmarks/plots.py.
+
+    python -m benchmarks.curve --output DIR [--data DIR] [--minutes 30] [--precision bfloat16]
+
+The same text, vocabulary, shape and batches as `tiny` of the bench; greedy BLEU on the validation set.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+from benchmarks.contenders import Marian
+from benchmarks.environments import PEERS, python_of
+from benchmarks.processes import ROOT, run
+from benchmarks.shapes import shape
+from benchmarks.text import find_text, save_batches, start_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="directory for metrics.jsonl")
+    parser.add_argument("--data", type=Path, help="directory of Multi30k's files; fetched unless given")
+    parser.add_argument("--peers", type=Path, default=PEERS, help="where the peers' environments stand")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench", help="directory for everything made")
+    parser.add_argument("--minutes", type=float, default=30.0, help="training and validation")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="bfloat16: autocast")
+    parser.add_argument("--lr", type=float, default=5e-3, help="peak learning rate")
+    parser.add_argument("--warmup-steps", type=int, default=1000, help="updates of warm-up")
+    parser.add_argument("--validate-every", type=int, default=250, help="updates between two validations")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    arguments = parser.parse_args()
+    python = python_of(arguments.peers, "huggingface")
+    if not python:
+        raise SystemExit(f"no Hugging Face in {arguments.peers}; run `make bench-setup`")
+    work, tiny = arguments.work.resolve(), shape("tiny")
+    text = find_text(arguments.data, work)
+    start = start_model(tiny, text, work)
+    command = [python, "-m", "benchmarks.peers.marian_train", "--model", start, "--output", arguments.output.resolve()]
+    command += ["--batches", save_batches(start, text, tiny.fields, None), "--valid", *text.pair("val")]
+    for name in ("minutes", "precision", "lr", "warmup_steps", "validate_every", "threads"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    environment = Marian(python, arguments.precision).environment(arguments.threads)
+    run(command, arguments.output.resolve() / "log.txt", environment, limit=math.inf)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What runs in a peer's environment, driven by the command line alone."""

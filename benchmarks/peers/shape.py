@@ -1,0 +1,45 @@
+"""What every peer is told about a model: the fields of config.json that fix its shape. Standard library only."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+PAD, UNK, BOS, EOS = range(4)
+"""As in heedful's vocabularies."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A Transformer of heedful's."""
+
+    layers: int
+    decoder_layers: int
+    d_model: int
+    d_ff: int
+    heads: int
+    dropout: float
+
+    @classmethod
+    def of(cls, directory: Path) -> "Shape":
+        """Of a model directory. Raises `ValueError` for what the peers cannot do as it is done there."""
+        model = json.loads((directory / "config.json").read_text())["model"]
+        wanted = {"positions": "sinusoidal", "norm": "layer", "norm_position": "post", "share_embeddings": "all"}
+        wrong = [f"{name} {model.get(name)}" for name, value in wanted.items() if model.get(name) != value]
+        if wrong:
+            raise ValueError(f"the peers' copies know post-norm and tied embeddings only, not {', '.join(wrong)}")
+        return cls(
+            model["layers"],
+            model["decoder_layers"] or model["layers"],
+            model["d_model"],
+            model["d_ff"],
+            model["heads"],
+            model["dropout"],
+        )
+
+
+def weights_file(directory: Path) -> Path:
+    """The checkpoint of the best validation BLEU; the newest where none was validated."""
+    found = [json.loads(path.read_text()) for path in (directory / "checkpoints").glob("[!.]*/checkpoint.json")]
+    validated = [checkpoint for checkpoint in found if checkpoint["bleu"] is not None]
+    best = max(validated or found, key=lambda checkpoint: (checkpoint["bleu"] or 0.0, -(checkpoint["perplexity"] or 0)))
+    return directory / "checkpoints" / best["name"] / "model.safetensors"
