@@ -70,8 +70,8 @@ class Marian(Contender):
 
 def contenders(shape: TrainingShape, pythons: Mapping[str, Path | None]) -> tuple[list[Contender], list[str]]:
     """Everybody who can train this shape and is installed, heedful first; and the names of those who are not."""
-    precisions = get_args(get_type_hints(TrainingConfig)["precision"])
-    found: list[Contender] = [Heedful(precision) for precision in precisions]
+    precisions = set(get_args(get_type_hints(TrainingConfig)["precision"])) - {"auto"}
+    found: list[Contender] = [Heedful(precision) for precision in sorted(precisions, reverse=True)]
     makers = {
         "huggingface": lambda python: [Marian(python, "float32"), Marian(python, "bfloat16")],
         "joeynmt": lambda python: [Joey(python)],

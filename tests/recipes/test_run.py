@@ -17,8 +17,9 @@ import heedful
 from heedful import HeedfulError, checkpoint
 from heedful.data.corpus import Corpus
 from heedful.progress import Meter
+from heedful.recipes import run as module
 from heedful.recipes.job import make_job
-from heedful.training.trainer import Objective
+from heedful.training.objective import Objective
 from tests.small import SMALL, full_disk
 
 
@@ -337,3 +338,16 @@ def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> N
     pairs = list(Corpus.of([Path(path) for path in corpus["train"]]).pairs())
     one, two = (torch.tensor(heedful.load(tmp_path / run).score_pairs(pairs).log_probs) for run in ("one", "two"))
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("native", ["float32", "bfloat16"])
+def test_precision_auto_is_settled_at_the_start_and_kept(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: str
+) -> None:
+    monkeypatch.setattr(module, "native_precision", lambda device: native)
+    _train(corpus, tmp_path / "run", max_steps=2, precision="auto")
+    assert checkpoint.load_config(tmp_path / "run")["training"]["precision"] == native
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[native]
+    monkeypatch.setattr(module, "native_precision", lambda device: other)
+    _train(corpus, tmp_path / "run", max_steps=3, precision="auto")
+    assert checkpoint.load_config(tmp_path / "run")["training"]["precision"] == native

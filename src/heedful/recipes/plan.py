@@ -16,7 +16,7 @@ from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
 from heedful.memory import keep_freed_memory
-from heedful.model.build import build_model
+from heedful.model.build import build_model, native_precision
 from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, training_flops
 from heedful.progress import progress
 from heedful.recipes import paper
@@ -125,6 +125,8 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         torch.set_num_threads(training.threads)
     keep_freed_memory()  # as training does
     device = distributed.choose_device(training.device)
+    if training.precision == "auto":
+        recipe = recipe.override({"precision": native_precision(device)})
     lines = sum(corpus.count() for corpus in corpora)
     with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
         directory = Path(name)

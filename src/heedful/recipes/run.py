@@ -23,7 +23,7 @@ from heedful.errors import HeedfulError
 from heedful.evaluation.bleu import bleu
 from heedful.evaluation.likelihood import perplexity, perplexity_per_word
 from heedful.memory import keep_freed_memory
-from heedful.model.build import build_model
+from heedful.model.build import build_model, native_precision
 from heedful.model.config import ModelConfig
 from heedful.recipes.config import SECTIONS
 from heedful.recipes.job import Job
@@ -45,11 +45,23 @@ def run(job: Job) -> Outcome:
     if training.threads:
         torch.set_num_threads(training.threads)
     device = distributed.choose_device(training.device)
+    job = _settled(job, device)
     with distributed.process_group(device):
         if distributed.rank() == 0:
             _prepare(job)
         distributed.wait()
         return _train(job, device)
+
+
+def _settled(job: Job, device: torch.device) -> Job:
+    """Precision auto becomes what this device is fast in, or, where a run goes on, what it began with."""
+    if job.recipe.training.precision != "auto":
+        return job
+    if (job.output / checkpoint.CONFIG).exists():
+        precision = checkpoint.load_config(job.output)["training"]["precision"]
+    else:
+        precision = native_precision(device)
+    return replace(job, recipe=job.recipe.override({"precision": precision}))
 
 
 def _train(job: Job, device: torch.device) -> Outcome:

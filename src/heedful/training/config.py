@@ -47,8 +47,8 @@ class TrainingConfig:
     """Batches whose gradients make one update."""
     device_tokens: Count | None = None
     """Most tokens a device computes at once, padding included; more are computed in parts, to the same gradient."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the matrix products; weights stay float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Arithmetic of products and activations; weights stay float32. auto: bfloat16 where the device has it built in."""
     ema_decay: Share = 0.0
     """Exponential moving average of the weights, which is then validated and saved; 0 is off."""
     validate_every: Count = 1000
