@@ -344,10 +344,10 @@ def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> N
 def test_precision_auto_is_settled_at_the_start_and_kept(
     corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: str
 ) -> None:
-    monkeypatch.setattr(module, "native_precision", lambda device: native)
+    monkeypatch.setattr(module, "native_precision", lambda _: native)
     _train(corpus, tmp_path / "run", max_steps=2, precision="auto")
     assert checkpoint.load_config(tmp_path / "run")["training"]["precision"] == native
     other = {"float32": "bfloat16", "bfloat16": "float32"}[native]
-    monkeypatch.setattr(module, "native_precision", lambda device: other)
+    monkeypatch.setattr(module, "native_precision", lambda _: other)
     _train(corpus, tmp_path / "run", max_steps=3, precision="auto")
     assert checkpoint.load_config(tmp_path / "run")["training"]["precision"] == native
