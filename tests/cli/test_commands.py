@@ -58,6 +58,17 @@ def test_one_line_out_for_every_line_in(model: str, text: str, capsys: pytest.Ca
     assert lines[1] == lines[3] == ""
 
 
+def test_precision_is_told_in_the_report_and_checked(
+    model: str, text: str, corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    exact = json.loads(_out(capsys, "evaluate", model, *_test_set(corpus), "--json"))
+    rounded = json.loads(_out(capsys, "evaluate", model, *_test_set(corpus), "--json", "--precision", "bfloat16"))
+    assert [each["provenance"]["precision"] for each in (exact, rounded)] == ["float32", "bfloat16"]
+    assert len(_out(capsys, "translate", model, text, "--precision", "int8").split("\n")) == len(LINES) + 1
+    assert main(["translate", model, text, "--precision", "float8"]) == 2
+    assert "precision cannot be 'float8'" in capsys.readouterr().err
+
+
 def test_stdin_gives_what_a_file_gives(
     model: str, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

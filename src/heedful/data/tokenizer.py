@@ -37,6 +37,7 @@ _SPACE, _UNKNOWN = "\u2581", "\u2585"
 """SentencePiece's own marks in text, which thus cannot be part of a piece."""
 _BREAKS = "\0\r\n"
 _TRAINING_CHARACTERS = 100_000_000
+_FEW = 8
 _sampling = threading.Lock()
 
 
@@ -124,7 +125,8 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Tokens of many texts; the number of threads does not change them."""
-        return self._encode(texts, num_threads=threads)
+        # SentencePiece starts a thread for a list, which takes longer than a few texts do.
+        return self._encode(texts, **({"num_threads": threads} if len(texts) > _FEW else {}))
 
     def sample_all(self, texts: Sequence[str], seed: int, alpha: float) -> list[list[int]]:
         """A random segmentation of every text, a pure function of the arguments; `seed` has 32 bits.
@@ -183,8 +185,10 @@ class Tokenizer:
         """SentencePiece takes U+2581 for a space, so it is passed as U+2585 and its last byte mended."""
         marked = [text.replace(_SPACE, _UNKNOWN) for text in texts]
         try:
-            found: list[list[int]] = self._processor.encode(marked, **options)
-        except TypeError:
+            encode = self._processor.encode
+            found: list[list[int]]
+            found = encode(marked, **options) if options else [encode(text.encode()) for text in marked]
+        except (TypeError, UnicodeEncodeError):
             raise HeedfulError("a text holds half a surrogate pair, which is no character; give UTF-8") from None
         for text, ids in zip(texts, found, strict=True):
             if _SPACE in text:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -221,7 +222,7 @@ class Translator:
         max_lengths = _max_lengths(sources, prefixes, request)
         chooser = _chooser(request, numbers, max(max_lengths))
         low = request.precision == "bfloat16"
-        with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=low):
+        with torch.autocast(batch.source.device.type, torch.bfloat16) if low else nullcontext():
             states = [
                 model.start(model.encode(batch.source, batch.source_mask), beam=chooser.width) for model in self.models
             ]
