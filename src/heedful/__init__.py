@@ -40,7 +40,8 @@ def train(
 
 
 def load(model: str | Path, *others: str | Path, device: str = "auto", precision: str = "float32") -> "Translator":
-    """A translator from a directory that `train` or `average` wrote: its checkpoint of the best validation BLEU.
+    """A translator from a directory that `train` or `average` wrote: the mean of its last checkpoints, where
+    its recipe makes one, or its checkpoint of the best validation BLEU.
 
     With several directories, an ensemble. `precision` is that of products, "float32", "bfloat16" or "int8", unless
     a call of `translate` names another. Raises `HeedfulError` for a missing or damaged file.

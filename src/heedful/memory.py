@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what a training step or a search frees. Knows nothing of torch."""
+"""The C library's allocator, told to keep what a training step frees. Knows nothing of torch."""
 
 import ctypes
 import sys
@@ -16,6 +16,6 @@ def keep_freed_memory() -> None:
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    # older releases refuse more than 32 MB; the second setting alone would be worse than none
+    if mallopt is not None and (mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 1 << 25)):
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

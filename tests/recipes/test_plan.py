@@ -12,11 +12,17 @@ from heedful.cli.main import main
 from heedful.model.complexity import training_flops
 from heedful.model.config import TransformerConfig
 from heedful.recipes import paper
+from heedful.recipes import plan as module
 from heedful.recipes.gpus import GPUS, gpu
 from heedful.recipes.named import recipe
 from tests.small import SMALL
 
-FLAGS = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+FLAGS = [part for name, value in SMALL.items() for part in (_flag(name), str(value))]
 
 
 def _plan(capsys: pytest.CaptureFixture[str], corpus: dict[str, Any], *flags: str) -> dict[str, Any]:
@@ -29,8 +35,9 @@ def _plan(capsys: pytest.CaptureFixture[str], corpus: dict[str, Any], *flags: st
 def test_what_it_says_is_what_training_does(
     corpus: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = _plan(capsys, corpus, "--max-epochs", "3", "--ema-decay", "0")
-    outcome = heedful.train(**corpus, output=tmp_path / "run", **SMALL, max_epochs=3, ema_decay=0.0)
+    fields = {"max_epochs": 3, "ema_decay": 0.0, "optimizer": "adam", "precision": "float32"}
+    made = _plan(capsys, corpus, *(part for name, value in fields.items() for part in (_flag(name), str(value))))
+    outcome = heedful.train(**corpus, output=tmp_path / "run", **SMALL, **fields)
     assert made["updates"] == outcome.position.step
     assert made["epochs"] == pytest.approx(3)
     loaded = heedful.checkpoint.load_model(tmp_path / "run")
@@ -156,3 +163,26 @@ def test_bad_input_is_told_in_one_line(
     assert errors.count("\n") == 1
     assert part in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_is_planned_in_its_own_precision_whatever_this_machine_has(
+    corpus: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = []
+    for native in ("float32", "bfloat16"):
+        monkeypatch.setattr(module, "native_precision", lambda _, native=native: native)
+        made = _plan(capsys, corpus, "--precision", "auto", "--max-steps", "9")
+        hours.append([each["hours"] for each in made["gpus"]])
+    assert hours[0] == hours[1]
+
+
+def test_what_training_refuses_is_not_planned(
+    corpus: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--schedule", "cosine", "--max-steps", "none", "--max-epochs", "2"]
+    assert main(["plan", "tiny", "--train", *corpus["train"], *flags]) == 2
+    assert "the cosine schedule needs an end" in capsys.readouterr().err
+    for side in ("a", "b"):
+        (tmp_path / f"empty.{side}").touch()
+    assert main(["plan", "tiny", "--train", str(tmp_path / "empty.a"), str(tmp_path / "empty.b")]) == 2
+    assert "no sentence pair" in capsys.readouterr().err

@@ -1,11 +1,18 @@
 """R-Drop: the formula against torch's own divergence, and the fused form with its gradients."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+import heedful
+from heedful.data.batches import Batch
 from heedful.training import consistency as module
 from heedful.training.consistency import consistent_cross_entropy, projected_consistency
+from heedful.training.objective import Objective
+from tests.small import SMALL
 
 POSITIONS, D_MODEL, VOCAB = 23, 7, 31
 
@@ -52,3 +59,20 @@ def test_fused_with_the_projection_it_gives_the_same_sums_and_gradients(
     fused_grads = torch.autograd.grad(fused[0] / 3, weights)
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(fused_grads, plain_grads)
+
+
+def test_both_passes_of_a_pair_count_against_what_a_device_holds(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = []
+    forward = Objective._hidden
+
+    def watched(self: Objective, batch: Batch) -> torch.Tensor:
+        largest.append(max(batch.source.numel(), batch.target_input.numel()))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Objective, "_hidden", watched)
+    fields = SMALL | {"consistency": 3.0, "device_tokens": 200, "max_steps": 2}
+    heedful.train(**corpus, output=tmp_path / "run", **fields)
+    assert largest
+    assert max(largest) <= 200

@@ -144,7 +144,6 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="SENTENCE", help="force this target instead of translating")
     parser.add_argument("--output", required=True, metavar="FILE", help="FILE.html, FILE.png, FILE.npz or FILE.json")
     add_search_fields(parser)
-    _precision(parser)
     _machine(parser)
 
 

@@ -39,7 +39,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
             beam_size=search.beam_size,
             length_penalty=search.length_penalty,
             length_penalty_kind=search.length_penalty_kind,
-            precision=search.precision,
+            precision=translator.precision_of(search),
             data_hash=corpus.digest(),
             seed=loaded.config["training"]["seed"],
             versions=loaded.config["versions"],

@@ -108,6 +108,10 @@ class Translator:
         """The settings of a call with these options (the fields of `Request`). Raises `HeedfulError`."""
         return Request.of(self.search, options | {"precision": options.get("precision") or self.precision})
 
+    def precision_of(self, request: Request) -> str:
+        """What products are really computed in: int8 is the compiled engine's alone."""
+        return request.precision if request.precision != "int8" or self._engines.serving(request) else "float32"
+
     def translate(
         self,
         texts: Sequence[str] | str,

@@ -12,16 +12,14 @@ from heedful.training.config import TrainingConfig
 DEFAULT = "tiny"
 
 _small_data = TrainingConfig(
-    optimizer="muon",
-    schedule="cosine",
-    lr=6e-3,
-    warmup_steps=300,
+    schedule="inverse-sqrt",
+    lr=3e-3,
+    warmup_steps=1000,
     clip_norm=1.0,
-    precision="auto",
     ema_decay=0.999,
-    validate_every=600,
+    validate_every=500,
     patience=12,
-    max_steps=8000,
+    max_steps=30_000,
 )
 _recurrent = TrainingConfig(
     schedule="inverse-sqrt",
@@ -54,8 +52,8 @@ _RECIPES = (
     Recipe(
         "tiny",
         "A small Transformer for some ten thousand pairs; the default.",
-        TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.25, norm_position="pre"),
-        DataConfig(batch_tokens=4096),
+        TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, norm_position="pre"),
+        DataConfig(batch_tokens=2048),
         _small_data,
     ),
     *paper.RECIPES,

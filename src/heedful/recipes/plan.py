@@ -23,6 +23,7 @@ from heedful.recipes import paper
 from heedful.recipes.config import Recipe
 from heedful.recipes.gpus import UTILISATION, Gpu
 from heedful.training import distributed
+from heedful.training.optimizer import check_schedule
 from heedful.training.trainer import Trainer, Validation
 
 _SAMPLE = 100_000
@@ -121,13 +122,15 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     training = recipe.training
     if not (training.max_steps or training.max_epochs):
         raise HeedfulError("nothing says how long to train; pass --max-steps or --max-epochs")
+    check_schedule(training)
     if training.threads:
         torch.set_num_threads(training.threads)
     keep_freed_memory()  # as training does
     device = distributed.choose_device(training.device)
-    if training.precision == "auto":
-        recipe = recipe.override({"precision": native_precision(device)})
+    on_gpus, recipe = recipe, _settled(recipe, native_precision(device))
     lines = sum(corpus.count() for corpus in corpora)
+    if not lines:
+        raise HeedfulError(f"{corpora[0].paths[0]} has no sentence pair; give a training corpus")
     with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
         directory = Path(name)
         sample = _sample(corpora, lines, directory)
@@ -141,7 +144,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     updates = max(1, min(limit for limit in limits if limit))
     pairs = updates * facts.pairs_per_update
     each = (
-        _passes(recipe)
+        recipe.training.passes
         * sum(
             number * training_flops(recipe.model, vocabulary[1], source, target)
             for (source, target), number in lengths.items()
@@ -164,7 +167,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         _memory(recipe, facts, count_of.total, 1, fused=device.type != "cpu"),
         measured,
         updates * (measured.overhead + measured.seconds_per_token * tokens) / 3600,
-        [_on_gpus(recipe, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
+        [_on_gpus(on_gpus, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
     )
 
 
@@ -220,22 +223,24 @@ def _facts(
     return facts, lengths
 
 
-def _passes(recipe: Recipe) -> int:
-    """How often an update computes each pair: twice, and both at once, where consistency is trained."""
-    return 2 if recipe.training.consistency else 1
+def _settled(recipe: Recipe, native: str) -> Recipe:
+    """Precision auto becomes what a device is fast in."""
+    return recipe.override({"precision": native}) if recipe.training.precision == "auto" else recipe
 
 
 def _memory(recipe: Recipe, facts: Data, total: int, devices: int, fused: bool = True) -> Memory:
     training = recipe.training
     share = -(-recipe.data.batch_tokens // devices)
-    tokens = min(share, training.device_tokens or share)
+    tokens = min(share, (training.device_tokens or training.passes * share) // training.passes)
+    # Muon's matrices have one moment, not Adam's two: that much less at most
     state = total * (ADAM_BYTES + (4 if training.ema_decay else 0) + (2 if training.precision == "bfloat16" else 0))
     source, target = round(facts.source_tokens), round(facts.target_tokens)
-    pair = _passes(recipe) * activation_bytes(recipe.model, source, target, training.precision, fused)
+    pair = recipe.training.passes * activation_bytes(recipe.model, source, target, training.precision, fused)
     return Memory(state, round(pair * tokens / max(source, target)), tokens)
 
 
 def _on_gpus(recipe: Recipe, facts: Data, total: int, flops: float, kind: Gpu, count: int) -> OnGpus:
+    recipe = _settled(recipe, "bfloat16" if kind.bfloat16 else "float32")
     seconds = flops / (count * UTILISATION * kind.peak(recipe.training.precision))
     in_paper = paper.hours(recipe) if kind.name == "P100" and count == 8 else None
     return OnGpus(kind, count, UTILISATION, seconds / 3600, _memory(recipe, facts, total, count), in_paper)

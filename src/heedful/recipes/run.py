@@ -28,6 +28,7 @@ from heedful.model.config import ModelConfig
 from heedful.recipes.config import SECTIONS
 from heedful.recipes.job import Job
 from heedful.training import distributed
+from heedful.training.optimizer import check_schedule
 from heedful.training.trainer import Model, Outcome, Trainer, Validation
 
 _STARTING = ".starting"
@@ -45,8 +46,8 @@ def run(job: Job) -> Outcome:
     if training.threads:
         torch.set_num_threads(training.threads)
     device = distributed.choose_device(training.device)
-    job = _settled(job, device)
     with distributed.process_group(device):
+        job = _settled(job, device)
         if distributed.rank() == 0:
             _prepare(job)
         distributed.wait()
@@ -61,6 +62,8 @@ def _settled(job: Job, device: torch.device) -> Job:
         precision = checkpoint.load_config(job.output)["training"]["precision"]
     else:
         precision = native_precision(device)
+    low = distributed.from_first(precision == "bfloat16", device)  # on every process alike
+    precision = "bfloat16" if low else "float32"
     return replace(job, recipe=job.recipe.override({"precision": precision}))
 
 
@@ -113,8 +116,7 @@ def _prepare(job: Job) -> None:
     recipe = job.recipe
     with torch.device("meta"):  # no memory, no time: numbers that do not fit together are told first
         build_model(recipe.model, recipe.data.vocab_size, recipe.data.vocab_size)
-    if recipe.training.schedule == "cosine" and not (recipe.training.decay_steps or recipe.training.max_steps):
-        raise HeedfulError("the cosine schedule needs an end: pass --decay-steps or --max-steps")
+    check_schedule(recipe.training)
     if job.init_from and job.init_from.resolve() == job.output.resolve():
         raise HeedfulError(f"--init-from and --output are both {job.output}; name a new output directory")
     record = _record(job)

@@ -75,3 +75,8 @@ class TrainingConfig:
     """cpu, cuda, cuda:N; auto takes a GPU where there is one."""
     threads: Threads | None = None
     """CPU threads; all cores unless given."""
+
+    @property
+    def passes(self) -> int:
+        """How often an update computes each pair: twice, and both at once, where consistency is trained."""
+        return 2 if self.consistency else 1

@@ -7,6 +7,7 @@ from itertools import compress
 import torch
 from torch import Tensor, nn
 
+from heedful.errors import HeedfulError
 from heedful.model.embedding import Projection
 from heedful.training.config import TrainingConfig
 from heedful.training.muon import Muon
@@ -29,6 +30,12 @@ def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
     end = config.decay_steps or config.max_steps or step
     share = min(1.0, (step - warmup) / max(1, end - warmup))
     return config.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def check_schedule(config: TrainingConfig) -> None:
+    """Raises `HeedfulError` where nothing says when the cosine ends."""
+    if config.schedule == "cosine" and not (config.decay_steps or config.max_steps):
+        raise HeedfulError("the cosine schedule needs an end: pass --decay-steps or --max-steps")
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

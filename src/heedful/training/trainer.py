@@ -192,7 +192,7 @@ class Trainer:
         sums = torch.zeros(2, device=self.model.device)
         for number, (indices, batch) in enumerate(zip(group, batches, strict=True)):
             shard, share = _shard(batch)
-            parts = shard.cut(config.device_tokens)
+            parts = shard.cut(config.device_tokens and max(1, config.device_tokens // config.passes))
             own = torch.zeros_like(sums)
             for part in parts:
                 last = number == len(batches) - 1 and part is parts[-1]

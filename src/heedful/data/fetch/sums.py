@@ -16,7 +16,11 @@ class Sums:
         self._directory, self._path = directory, directory / FILE
         self._known: dict[str, str] = {}
         if self._path.exists():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines = self._path.read_text(encoding="utf-8").splitlines()
+            except ValueError:
+                raise HeedfulError(f"{self._path} is not UTF-8; delete it and the files it should vouch for") from None
+            for line in lines:
                 digest, _, name = line.partition("  ")
                 self._known[name] = digest
 

@@ -19,9 +19,8 @@ class Engines:
 
     def __init__(self, models: Sequence[Seq2Seq[Any, Any]], *, bos: int, eos: int, bans: Sequence[int]) -> None:
         self._models, self._tokens = models, {"bos": bos, "eos": eos, "bans": bans}
-        self._weights: list[Tensor] = [weight for model in models for weight in model.parameters()]
         self._made: dict[str, Engine | None] = {}
-        self._state: list[tuple[int, int]] = []
+        self._state: list[tuple[int, int, int]] = []
         self._told = False
 
     def serving(self, request: Request) -> Engine | None:
@@ -33,7 +32,7 @@ class Engines:
         return engine
 
     def _of(self, precision: str) -> Engine | None:
-        state = [(weight.data_ptr(), weight._version) for weight in self._weights]
+        state = [_identity(weight) for model in self._models for weight in model.parameters()]
         if state != self._state:
             self._made, self._state = {}, state
         if precision not in self._made:
@@ -46,3 +45,8 @@ class Engines:
         if flat is None or library() is None:
             return None
         return Engine(flat, precision, **self._tokens)  # type: ignore[arg-type]
+
+
+def _identity(weight: Tensor) -> tuple[int, int, int]:
+    """Another one once the weight is replaced or written to; an inference tensor cannot be written to."""
+    return id(weight), weight.data_ptr(), 0 if weight.is_inference() else weight._version

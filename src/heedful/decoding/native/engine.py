@@ -83,6 +83,8 @@ class Engine:
             _pointer(self._banned, c_uint8),
             *(len(sources), width, n_best, self._bos, self._eos, len(self._banned), most, batch_tokens),
         )
+        # the fields hold addresses alone, and after Ctrl-C the search reads them until its step ends
+        question.arrays = (tokens, starts, begun, begun_starts, limits, penalties, self._banned)
         answer = _Answer(self._native)
         self._run(question, positions, threads, answer, aside=len(sources) > _QUICK)
         return self._hypotheses(answer, len(sources), penalties)

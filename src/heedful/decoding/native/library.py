@@ -51,8 +51,12 @@ def library() -> ctypes.CDLL | None:
     """The engine's functions; compiled on the first call on this machine, which takes some seconds."""
     if os.environ.get(SWITCH, "").lower() in ("off", "0", "false"):
         return None
-    path = _cache() / f"engine-{_key()}.so"
-    if not path.exists() and not _compile(path):
+    try:
+        path = _cache() / f"engine-{_key()}.so"
+        if not path.exists() and not _compile(path):
+            return None
+    except (OSError, RuntimeError) as error:  # no home directory, or one that may not be entered
+        logger.warning(f"the translation engine has no place to be compiled to ({error}); {_SLOWER}")
         return None
     try:
         return _declared(ctypes.CDLL(str(path)))
@@ -75,6 +79,8 @@ def _compile(path: Path) -> bool:
             for flags in ((*_FLAGS, *_TUNING), _FLAGS):
                 done = subprocess.run([compiler, *flags, "-o", str(built), source], capture_output=True, text=True)
                 if done.returncode == 0:
+                    with built.open("rb") as file:
+                        os.fsync(file.fileno())  # a name never stands for half a library
                     built.replace(path)
                     return True
         reason = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")

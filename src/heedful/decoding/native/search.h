@@ -151,6 +151,9 @@ private:
     }
 
 public:
+    // Of the sentence in work.
+    int64_t source_tokens() const { return ask_.source_starts[sentence_ + 1] - ask_.source_starts[sentence_]; }
+
     // Among 2 * width there are at least `width` that do not end, since a sequence has one EOS.
     static int candidates(int width) { return width > 1 ? 2 * width : 1; }
 
@@ -179,7 +182,12 @@ void search(Model& model, const Question& ask, std::atomic<int>& waiting, const 
             std::vector<std::pair<const int32_t*, int>> sources;
             std::vector<State*> states;
             int64_t tokens = 0;
-            while (active.size() < room && tokens < ask.most_source_tokens) {
+            for (const auto& beam : active) tokens += beam->source_tokens();
+            while (active.size() < room) {
+                const int following = waiting.load();  // another thread may take it first: then one no longer is begun
+                if (following >= ask.sentences) break;
+                const int64_t wanted = ask.source_starts[following + 1] - ask.source_starts[following];
+                if (!active.empty() && tokens + wanted > ask.most_source_tokens) break;
                 const int sentence = waiting++;
                 if (sentence >= ask.sentences) break;
                 if (idle.empty()) idle.push_back(std::make_unique<Beam<State>>(ask, found));
