@@ -161,9 +161,10 @@ def prepare(directory, tokenizers, pairs=PAIRS, weights=None, **fields):
 def test_training_data(tmp_path, tokenizers, sampling):
     data = prepare(tmp_path, tokenizers, subword_sampling=sampling)
     assert data.pairs == 97
-    tokens = []
+    tokens: list[dict[int, list[int]]] = []
     for epoch in range(2):
         batches = data.batches(epoch)
+        tokens.append({})
         assert sorted(np.concatenate(batches).tolist()) == list(range(97))
         for indices in batches:
             batch = data.collate(indices, epoch)
@@ -174,7 +175,8 @@ def test_training_data(tmp_path, tokenizers, sampling):
                 for s, t in zip(batch.source.tolist(), batch.target_output.tolist(), strict=True)
             ]
             assert decoded == [PAIRS[index] for index in indices]
-        tokens.append(sum(data.collate(indices, epoch).target_tokens for indices in batches))
+            rows = zip(batch.target_output, batch.target_mask, strict=True)
+            tokens[-1] |= dict(zip(batch.lines, (row[mask].tolist() for row, mask in rows), strict=True))
     assert (tokens[0] == tokens[1]) == (sampling == 0)
 
 
