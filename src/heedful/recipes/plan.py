@@ -13,7 +13,7 @@ import torch
 
 from heedful.data.batches import Indices, TrainingData
 from heedful.data.corpus import Corpus
-from heedful.data.tokenizer import Tokenizer, Tokenizers
+from heedful.data.tokenizer import Tokenizers
 from heedful.errors import HeedfulError
 from heedful.memory import keep_freed_memory
 from heedful.model.build import build_model, native_precision
@@ -22,6 +22,7 @@ from heedful.progress import progress
 from heedful.recipes import paper
 from heedful.recipes.config import Recipe
 from heedful.recipes.gpus import UTILISATION, Gpu
+from heedful.recipes.run import learn_tokenizers
 from heedful.training import distributed
 from heedful.training.optimizer import check_schedule
 from heedful.training.trainer import Trainer, Validation
@@ -134,7 +135,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
         directory = Path(name)
         sample = _sample(corpora, lines, directory)
-        tokenizers = _tokenizers(sample, recipe)
+        tokenizers = learn_tokenizers([sample], recipe.data)
         data = TrainingData.prepare([sample], None, tokenizers, recipe.data, training.seed, directory / "data")
         batches = data.batches(0)
         facts, lengths = _facts(recipe, data, batches, lines, min(lines, _SAMPLE), tokenizers)
@@ -180,15 +181,6 @@ def _sample(corpora: Sequence[Corpus], lines: int, directory: Path) -> Corpus:
             for file, text in zip((source, target), pair, strict=True):
                 file.write(text.replace("\n", " ") + "\n")
     return Corpus.of(paths)
-
-
-def _tokenizers(sample: Corpus, recipe: Recipe) -> Tokenizers:
-    config = recipe.data
-    if config.vocabulary == "joint":
-        joint = Tokenizer.train(itertools.chain.from_iterable(zip(*sample.pairs(), strict=True)), config)
-        return Tokenizers(joint, joint)
-    source, target = (Tokenizer.train(side, config) for side in zip(*sample.pairs(), strict=True))
-    return Tokenizers(source, target)
 
 
 def _facts(

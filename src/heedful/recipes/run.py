@@ -4,7 +4,7 @@ import math
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,6 +17,8 @@ from pydantic import TypeAdapter
 from heedful import checkpoint
 from heedful.checkpoint import Checkpoint
 from heedful.data.batches import TrainingData
+from heedful.data.config import DataConfig
+from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.decoding.translator import Translator
 from heedful.errors import HeedfulError
@@ -136,7 +138,7 @@ def _start(job: Job, record: Mapping[str, Any]) -> None:
         shutil.rmtree(directory.resolve(), ignore_errors=True)
     if directory.exists() and any(directory.iterdir()):
         raise HeedfulError(f"{directory} is not empty and holds no run of heedful; name a new or empty directory")
-    tokenizers = Tokenizers.load(job.init_from) if job.init_from else _learn_tokenizers(job)
+    tokenizers = Tokenizers.load(job.init_from) if job.init_from else learn_tokenizers(job.train, recipe.data)
     parents = [path for path in directory.parents if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -155,13 +157,13 @@ def _start(job: Job, record: Mapping[str, Any]) -> None:
         raise
 
 
-def _learn_tokenizers(job: Job) -> Tokenizers:
-    config = job.recipe.data
+def learn_tokenizers(corpora: Sequence[Corpus], config: DataConfig) -> Tokenizers:
+    """The vocabularies of a training on these corpora."""
     sides = range(2)
     if config.vocabulary == "joint":
-        joint = Tokenizer.train((pair[side] for side in sides for c in job.train for pair in c.pairs()), config)
+        joint = Tokenizer.train((pair[side] for side in sides for c in corpora for pair in c.pairs()), config)
         return Tokenizers(joint, joint)
-    source, target = (Tokenizer.train((pair[side] for c in job.train for pair in c.pairs()), config) for side in sides)
+    source, target = (Tokenizer.train((pair[side] for c in corpora for pair in c.pairs()), config) for side in sides)
     return Tokenizers(source, target)
 
 
