@@ -1,5 +1,6 @@
 // What Python calls: plain C functions, without PyTorch and without Python, so that one library fits any of them.
 #include <memory>
+#include <system_error>
 #include <thread>
 
 #include "search.h"
@@ -50,7 +51,11 @@ bool heedful_search(const void* model, const Question* ask, const float* source_
     try {
         answer.found.resize(ask->sentences);
         std::vector<std::thread> others;
-        for (int i = 1; i < threads; ++i) others.emplace_back(work);
+        others.reserve(threads);
+        try {
+            for (int i = 1; i < threads; ++i) others.emplace_back(work);
+        } catch (const std::system_error&) {  // the system grants no more; those there are do all the work
+        }
         work();
         for (std::thread& other : others) other.join();
     } catch (const std::exception&) {

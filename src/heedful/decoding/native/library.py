@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
 from ctypes import POINTER, c_bool, c_double, c_float, c_int, c_int32, c_int64, c_uint8, c_void_p
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ SWITCH = "HEEDFUL_NATIVE"
 """The environment variable that says `off` to whoever wants the plain path."""
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 _TUNING = ("-mprefer-vector-width=512",)  # not every processor's compiler knows it
+_compiling = threading.Lock()
 _SLOWER = "translating takes the plain path, which is slower"
 
 
@@ -53,8 +55,9 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         path = _cache() / f"engine-{_key()}.so"
-        if not path.exists() and not _compile(path):
-            return None
+        with _compiling:  # whoever waited finds it compiled
+            if not path.exists() and not _compile(path):
+                return None
     except (OSError, RuntimeError) as error:  # no home directory, or one that may not be entered
         logger.warning(f"the translation engine has no place to be compiled to ({error}); {_SLOWER}")
         return None
