@@ -249,6 +249,14 @@ def test_sampled_segmentations(tmp_path, tokenizers, count_calls):
     assert count_calls == before
 
 
+def test_draws_of_another_sampler_are_not_taken(tmp_path, tokenizers, corpus, count_calls, monkeypatch):
+    config = DataConfig(subword_sampling=0.2)
+    encode([corpus], tokenizers, config, tmp_path, seed=5)
+    monkeypatch.setattr("heedful.data.sampling.VERSION", 0)
+    encode([corpus], tokenizers, config, tmp_path, seed=5)
+    assert count_calls == {"encode_all": 2, "sample_all": 4}  # one a side
+
+
 def test_a_draw_that_is_too_long_gives_way_to_the_plain_segmentation(tmp_path, tokenizers, corpus):
     longest = encode([corpus], tokenizers, DataConfig(), tmp_path / "any").source_lengths.max()
     config = DataConfig(subword_sampling=0.3, max_length=int(longest))

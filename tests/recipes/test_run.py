@@ -62,6 +62,18 @@ def test_an_interrupted_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     assert _same(_weights(tmp_path / "whole", 13), _weights(tmp_path / "parts", 13))
 
 
+def test_a_new_process_draws_the_same_segmentations(corpus: dict[str, Any], tmp_path: Path) -> None:
+    fields = {"subword_sampling": 0.2, "validate_every": 100}
+    _train(corpus, tmp_path / "whole", max_steps=13, **fields)
+    assert _train(corpus, tmp_path / "parts", max_steps=3, **fields).position.epoch == 0
+    shutil.rmtree(tmp_path / "parts" / "data")  # the draws of the epoch that goes on among them
+    command = [sys.executable, "-m", "heedful", *_command(corpus, tmp_path / "parts", max_steps=13, **fields)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.all_checkpoints(tmp_path / "parts")[-1].progress["epoch"] >= 1
+    assert _same(_weights(tmp_path / "whole", 13), _weights(tmp_path / "parts", 13))
+
+
 def test_a_batch_is_the_same_in_one_piece_and_in_many(corpus: dict[str, Any], tmp_path: Path) -> None:
     fields = {"dropout": 0.0, "max_steps": 6}
     _train(corpus, tmp_path / "whole", **fields)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from heedful.data import sampling
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import EOS, PIECE_CHARACTERS, Tokenizer, Tokenizers
@@ -105,7 +106,8 @@ def encode(
         plain = EncodedCorpus(home, corpora, digest)
         if seed is None or not config.subword_sampling:
             return plain
-        home = directory / f"sampled-{_key(identity | {'seed': seed, 'alpha': config.subword_sampling})}"
+        draw = {"seed": seed, "alpha": config.subword_sampling, "sampler": sampling.VERSION}
+        home = directory / f"sampled-{_key(identity | draw)}"
         for old in set(directory.glob("sampled-*")) - {home}:
             shutil.rmtree(old)
         _ensure(home, tokenizers, lambda writer: _fill_sampled(writer, corpora, tokenizers, config, plain, seed))

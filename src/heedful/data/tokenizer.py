@@ -8,17 +8,17 @@ import codecs
 import io
 import logging
 import random
-import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import sentencepiece
 
 from heedful.data.config import DataConfig
+from heedful.data.sampling import SubwordSampler
 from heedful.errors import HeedfulError
 
 logger = logging.getLogger("heedful")
@@ -38,7 +38,7 @@ _SPACE, _UNKNOWN = "\u2581", "\u2585"
 _BREAKS = "\0\r\n"
 _TRAINING_CHARACTERS = 100_000_000
 _FEW = 8
-_sampling = threading.Lock()
+_HALF_SURROGATE = "a text holds half a surrogate pair, which is no character; give UTF-8"
 
 
 class Tokenizer:
@@ -125,8 +125,23 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Tokens of many texts; the number of threads does not change them."""
-        # SentencePiece starts a thread for a list, which takes longer than a few texts do.
-        return self._encode(texts, **({"num_threads": threads} if len(texts) > _FEW else {}))
+        # SentencePiece takes U+2581 for a space, so it is passed as U+2585 and its last byte mended
+        marked = [text.replace(_SPACE, _UNKNOWN) for text in texts]
+        encode = self._processor.encode
+        found: list[list[int]]
+        try:
+            # SentencePiece starts a thread for a list, which takes longer than a few texts do
+            few = len(texts) <= _FEW
+            found = [encode(text.encode()) for text in marked] if few else encode(marked, num_threads=threads)
+        except (TypeError, UnicodeEncodeError):
+            raise HeedfulError(_HALF_SURROGATE) from None
+        for text, ids in zip(texts, found, strict=True):
+            if _SPACE in text:
+                stand_in = [_FIRST_BYTE + byte for byte in _UNKNOWN.encode()]
+                places = (end for end in range(3, len(ids) + 1) if ids[end - 3 : end] == stand_in)
+                for end, mark in zip(places, filter((_SPACE + _UNKNOWN).__contains__, text), strict=True):
+                    ids[end - 1] = _FIRST_BYTE + mark.encode()[-1]
+        return found
 
     def sample_all(self, texts: Sequence[str], seed: int, alpha: float) -> list[list[int]]:
         """A random segmentation of every text, a pure function of the arguments; `seed` has 32 bits.
@@ -134,14 +149,10 @@ class Tokenizer:
         `alpha` is the dropout probability of BPE-dropout (Provilkov et al. 2020), or the smoothing of
         subword regularisation with a unigram model (Kudo 2018).
         """
-
-        def sample() -> list[list[int]]:
-            sentencepiece.set_random_generator_seed(seed)
-            return self._encode(texts, num_threads=1, enable_sampling=True, alpha=alpha, nbest_size=-1)
-
-        # SentencePiece seeds its generator once a thread, at the thread's first draw
-        with _sampling, ThreadPoolExecutor(1) as fresh:
-            return fresh.submit(sample).result()
+        try:
+            return self._sampler.sample(texts, seed, alpha)
+        except UnicodeEncodeError:
+            raise HeedfulError(_HALF_SURROGATE) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of any tokens: one line of valid Unicode. Special symbols add nothing."""
@@ -175,28 +186,20 @@ class Tokenizer:
             start += len(text)
         return result
 
+    @cached_property
+    def _sampler(self) -> SubwordSampler:
+        scores = self._processor.get_score(list(range(self.vocab_size)))
+        learned = range(_BYTES.stop, self.vocab_size)
+        # BPE numbers its pieces in the order of merging, a unigram model has log-probabilities
+        unigram = [scores[token] for token in learned] != [-place for place in range(len(learned))]
+        pieces = {self._pieces[token].replace(_SPACE, " "): token for token in learned}
+        return SubwordSampler(pieces, scores, unigram, _FIRST_BYTE)
+
     def _is_ours(self) -> bool:
         model = self._processor
         specials = (model.pad_id(), model.unk_id(), model.bos_id(), model.eos_id())
         names = [f"<0x{byte:02X}>" for byte in range(256)]
         return specials == (PAD, UNK, BOS, EOS) and self._pieces[_BYTES.start : _BYTES.stop] == names
-
-    def _encode(self, texts: Sequence[str], **options: Any) -> list[list[int]]:
-        """SentencePiece takes U+2581 for a space, so it is passed as U+2585 and its last byte mended."""
-        marked = [text.replace(_SPACE, _UNKNOWN) for text in texts]
-        try:
-            encode = self._processor.encode
-            found: list[list[int]]
-            found = encode(marked, **options) if options else [encode(text.encode()) for text in marked]
-        except (TypeError, UnicodeEncodeError):
-            raise HeedfulError("a text holds half a surrogate pair, which is no character; give UTF-8") from None
-        for text, ids in zip(texts, found, strict=True):
-            if _SPACE in text:
-                stand_in = [_FIRST_BYTE + byte for byte in _UNKNOWN.encode()]
-                places = (end for end in range(3, len(ids) + 1) if ids[end - 3 : end] == stand_in)
-                for end, mark in zip(places, filter((_SPACE + _UNKNOWN).__contains__, text), strict=True):
-                    ids[end - 1] = _FIRST_BYTE + mark.encode()[-1]
-        return found
 
     def _spell(self, ids: Iterable[int]) -> list[str]:
         """What every token adds to the text; a character of several bytes is added by the last of them."""
