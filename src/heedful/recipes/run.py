@@ -24,7 +24,7 @@ from heedful.decoding.translator import Translator
 from heedful.errors import HeedfulError
 from heedful.evaluation.bleu import bleu
 from heedful.evaluation.likelihood import perplexity, perplexity_per_word
-from heedful.memory import keep_freed_memory
+from heedful.memory import settle_memory
 from heedful.model.build import build_model, native_precision
 from heedful.model.config import ModelConfig
 from heedful.recipes.config import SECTIONS
@@ -44,7 +44,7 @@ def run(job: Job) -> Outcome:
     Raises `HeedfulError` for bad input, and where the directory holds a different run.
     """
     training = job.recipe.training
-    keep_freed_memory()
+    settle_memory()
     if training.threads:
         torch.set_num_threads(training.threads)
     device = distributed.choose_device(training.device)
