@@ -1,6 +1,5 @@
 """Corpora as token arrays on disk, larger than memory if need be: encoded once, reused while nothing changed."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -9,7 +8,7 @@ import shutil
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import accumulate, chain, compress, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from heedful.data import sampling
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
+from heedful.data.lock import locked
 from heedful.data.tokenizer import EOS, PIECE_CHARACTERS, Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
 from heedful.progress import progress
@@ -100,7 +100,7 @@ def encode(
         "vocabularies": [_sha256(tokenizers.source.bytes), _sha256(tokenizers.target.bytes)],
         "max_length": config.max_length,
     }
-    with _locked(directory):
+    with locked(directory):
         home = directory / f"plain-{_key(identity)}"
         _ensure(home, tokenizers, lambda writer: _fill(writer, corpora, tokenizers, config.max_length))
         plain = EncodedCorpus(home, corpora, digest)
@@ -267,19 +267,6 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, _CHUNK)):
         yield chunk
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One process at a time; the system lifts the lock of one that dies."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        file = (directory / ".lock").open("w")
-    except OSError as error:
-        raise HeedfulError(f"cannot write to {directory}: {error.strerror}; name another --output") from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:

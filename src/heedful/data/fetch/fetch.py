@@ -4,12 +4,11 @@ SHA256SUMS is written before a file gets its final name. A file that stands ther
 therefore not from here, and is left alone.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +17,7 @@ from heedful.data.fetch.catalogue import Dataset, Part, archive
 from heedful.data.fetch.download import UnavailableError, download, forget
 from heedful.data.fetch.formats import READERS
 from heedful.data.fetch.sums import FILE, Sums, digest_of, unwritable
+from heedful.data.lock import locked
 from heedful.errors import HeedfulError
 from heedful.progress import progress
 
@@ -39,7 +39,7 @@ def fetch_dataset(wanted: Dataset, output: Path, mirror: str | None = None) -> d
     Raises:
         HeedfulError: an address, a checksum, an archive or the disk fails; what is complete stays.
     """
-    with _locked(output):
+    with locked(output, f"another `heedful fetch` is at work in {output}; let it finish"):
         sums = Sums(output)
         complete = {name for split in wanted.splits for name in wanted.files(split) if sums.holds(name)}
         todo = [split for split in wanted.splits if not complete.issuperset(wanted.files(split))]
@@ -184,19 +184,3 @@ def _usable(line: bytes) -> bool:
 
 def _both(directory: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
     return directory / names[0], directory / names[1]
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One process at a time; the system lifts the lock of one that dies."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        file = (directory / ".lock").open("w")
-    except OSError as error:
-        raise HeedfulError(f"cannot write to {directory}: {error.strerror}; name another --output") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HeedfulError(f"another `heedful fetch` is at work in {directory}; let it finish") from None
-        yield
