@@ -35,6 +35,10 @@ VARIANTS: dict[str, TransformerConfig] = {
     "learned positions, unlike heads": TransformerConfig(
         layers=2, d_model=29, d_ff=37, heads=3, d_k=7, d_v=35, positions="learned", max_positions=11
     ),
+    "restricted": TransformerConfig(layers=2, d_model=32, d_ff=43, heads=2, neighbourhood=5),
+    "restricted, even, pre-norm": TransformerConfig(
+        layers=2, d_model=38, d_ff=61, heads=2, norm_position="pre", neighbourhood=4
+    ),
     "no positions, nothing shared": TransformerConfig(
         layers=1, d_model=33, d_ff=31, heads=3, positions="none", share_embeddings="none"
     ),

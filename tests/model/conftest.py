@@ -64,6 +64,8 @@ CONFIGS = {
         share_embeddings="target",
     ),
     "postnorm-batchnorm": replace(TRANSFORMER, norm="batch", positions="none", share_embeddings="none"),
+    "restricted": replace(TRANSFORMER, neighbourhood=3),
+    "restricted-even": replace(TRANSFORMER, neighbourhood=2, norm_position="pre", norm="batch", decoder_layers=3),
     "nonorm-noskip": replace(TRANSFORMER, norm="none", skip=False),
     "lstm": replace(RECURRENT, layers=2),
     "gru": replace(RECURRENT, cell="gru", bidirectional=False, d_embedding=11),

@@ -47,6 +47,11 @@ class KeysValues(NamedTuple):
         """These positions, then the new ones."""
         return KeysValues(torch.cat((self.keys, new.keys), dim=2), torch.cat((self.values, new.values), dim=2))
 
+    def last(self, count: int) -> "KeysValues":
+        """At most so many positions, the latest."""
+        first = max(0, self.keys.size(2) - count)
+        return KeysValues(self.keys[:, :, first:], self.values[:, :, first:])
+
     def pick(self, index: Int[Tensor, " picked"]) -> "KeysValues":
         """Along the batch."""
         return KeysValues(self.keys.index_select(0, index), self.values.index_select(0, index))
@@ -119,18 +124,31 @@ class MultiHeadAttention(nn.Module):
         need_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch heads query key"] | None]:
         """Attention of every head, concatenated and multiplied by W^O."""
-        weights = None
+        context, weights = self._context(query, past, mask, causal, need_weights)
+        # [batch, heads, query, d_v] → [batch, query, heads * d_v]
+        output: Tensor = self.output(context.transpose(1, 2).flatten(2))
+        return output, weights
+
+    def step(
+        self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues
+    ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:
+        """Self-attention one position further, and the past with its keys and values."""
+        query, new = self.project(x)
+        past = past.append(new)
+        return self.attend(query, past)[0], past
+
+    def _context(
+        self, query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Equation 1 for every head, and its weights if asked for."""
         # torch's kernels draw their own dropout: with it, both ways take the formula and agree to the bit.
         if need_weights or (self.training and self.dropout.p > 0.0):
             if causal:
                 later = causal_mask(query.size(2), query.device)
                 mask = later if mask is None else mask & later
             context, weights = scaled_dot_product_attention(query, *past, mask, self.dropout)
-        else:
-            context = _fast_attention(query, past, mask, causal)
-        # [batch, heads, query, d_v] → [batch, query, heads * d_v]
-        output: Tensor = self.output(context.transpose(1, 2).flatten(2))
-        return output, weights if need_weights else None
+            return context, weights if need_weights else None
+        return _fast_attention(query, past, mask, causal), None
 
     def _part(self, index: int) -> tuple[Tensor, Tensor]:
         # W^Q, or W^K over W^V, which cross-attention applies to different inputs

@@ -16,6 +16,7 @@ from heedful.model.feed_forward import FeedForward
 from heedful.model.norm import BatchNorm, LayerNorm, NoNorm
 from heedful.model.positions import LearnedPositions, NoPositions, SinusoidalPositions
 from heedful.model.recurrent import RecurrentDecoder, RecurrentEncoder, RecurrentSeq2Seq
+from heedful.model.restricted import RestrictedAttention
 from heedful.model.seq2seq import Seq2Seq
 from heedful.model.stacks import Decoder, DecoderLayer, Encoder, EncoderLayer, PostNorm, PreNorm, Residual
 from heedful.model.transformer import Transformer
@@ -98,10 +99,15 @@ def _transformer(config: TransformerConfig, source_vocab: int, target_vocab: int
         order = PreNorm if config.norm_position == "pre" else PostNorm
         return order(norm(), Dropout(config.dropout), config.skip)
 
+    sizes = (config.d_k or d_model // config.heads, config.d_v or d_model // config.heads)
+
     def attention() -> MultiHeadAttention:
-        d_k = config.d_k or d_model // config.heads
-        d_v = config.d_v or d_model // config.heads
-        return MultiHeadAttention(d_model, config.heads, d_k, d_v, config.attention_dropout)
+        return MultiHeadAttention(d_model, config.heads, *sizes, config.attention_dropout)
+
+    def self_attention() -> MultiHeadAttention:
+        if config.neighbourhood is None:
+            return attention()
+        return RestrictedAttention(d_model, config.heads, *sizes, config.neighbourhood, config.attention_dropout)
 
     def feed_forward() -> FeedForward:
         return FeedForward(d_model, config.d_ff)
@@ -112,9 +118,9 @@ def _transformer(config: TransformerConfig, source_vocab: int, target_vocab: int
         return SinusoidalPositions(d_model) if config.positions == "sinusoidal" else NoPositions()
 
     source, target, projection = _embeddings(config.share_embeddings, source_vocab, target_vocab, d_model, d_model)
-    encoder = [EncoderLayer(attention(), feed_forward(), residual) for _ in range(config.layers)]
+    encoder = [EncoderLayer(self_attention(), feed_forward(), residual) for _ in range(config.layers)]
     decoder = [
-        DecoderLayer(attention(), attention(), feed_forward(), residual)
+        DecoderLayer(self_attention(), attention(), feed_forward(), residual)
         for _ in range(config.decoder_layers or config.layers)
     ]
     return Transformer(

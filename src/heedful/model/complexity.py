@@ -7,6 +7,7 @@ gradient is two more of its size, so training costs three times what the forward
 from dataclasses import dataclass
 
 from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
+from heedful.model.neighbourhood import Neighbourhood
 
 TRAINING_PASSES = 3
 """FLOPs of forward and backward pass over those of the forward pass."""
@@ -53,7 +54,7 @@ def parameters(config: ModelConfig, source_vocab: int, target_vocab: int) -> Cou
 
 def forward_flops(config: ModelConfig, target_vocab: int, source: int, target: int) -> Count:
     """Of one pair of so many tokens, EOS included, under teacher forcing. Self-attention counts every pair of
-    positions, later ones too, as fused kernels and FLOP counters do.
+    positions, later ones too, as fused kernels and FLOP counters do; restricted, those of its blocks.
     """
     d_model = config.d_model
     projection = 2 * target * d_model * target_vocab
@@ -62,8 +63,10 @@ def forward_flops(config: ModelConfig, target_vocab: int, source: int, target: i
     heads = _heads(config)
     meeting = heads.key + heads.value  # of a query with one key: its score, and its value's share
     feed_forward = 2 * d_model * config.d_ff
-    encoder = source * (d_model * heads.all + source * meeting + heads.value * d_model + feed_forward)
-    own = target * (d_model * heads.all + target * meeting + heads.value * d_model)
+    projections = d_model * heads.all + heads.value * d_model
+    around, earlier = _seen(config, source, target)
+    encoder = source * (projections + feed_forward) + around.pairs(source) * meeting
+    own = target * projections + earlier.pairs(target) * meeting
     memory = source * d_model * meeting
     cross = target * (d_model * heads.key + source * meeting + heads.value * d_model)
     decoder = own + memory + cross + target * feed_forward
@@ -95,11 +98,14 @@ def activation_bytes(
     weights = config.heads * (3 if config.attention_dropout else int(not fused))
     attention = d_model + heads.value * 2  # its input, and its output before and after the heads are joined
     feed_forward = d_model + config.d_ff
-    encoder = source * (attention + heads.all + weights * source + feed_forward + 2 * around)
-    own = attention + heads.all + weights * target
+    centred, causal = _seen(config, source, target)
+    meeting = heads.key + heads.value
+    encoder = source * (attention + heads.key + feed_forward + 2 * around)
+    encoder += centred.operands(source) * meeting + centred.pairs(source) * weights
+    own = target * (attention + heads.key) + causal.operands(target) * meeting + causal.pairs(target) * weights
     cross = attention + heads.key + weights * source
-    decoder = target * (own + cross + feed_forward + 3 * around)
-    memory = source * (heads.key + heads.value)
+    decoder = own + target * (cross + feed_forward + 3 * around)
+    memory = source * meeting
     ends = (source + 2 * target) * (dropped + d_model)
     return width * (config.layers * encoder + _decoder_layers(config) * (decoder + memory) + ends)
 
@@ -120,6 +126,12 @@ class _Heads:
 def _heads(config: TransformerConfig) -> _Heads:
     share = config.d_model // config.heads
     return _Heads(config.heads * (config.d_k or share), config.heads * (config.d_v or share))
+
+
+def _seen(config: TransformerConfig, source: int, target: int) -> tuple[Neighbourhood, Neighbourhood]:
+    """Where self-attention looks in the encoder and in the decoder; unrestricted, the neighbourhood is everything."""
+    r = config.neighbourhood
+    return Neighbourhood.centred(r or 2 * source), Neighbourhood.causal(r or target)
 
 
 def _decoder_layers(config: TransformerConfig) -> int:

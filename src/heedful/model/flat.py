@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from heedful.model.attention import MultiHeadAttention
 from heedful.model.feed_forward import FeedForward
 from heedful.model.norm import LayerNorm, NoNorm
+from heedful.model.restricted import RestrictedAttention
 from heedful.model.stacks import Decoder, Encoder, PreNorm, Residual
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class FlatTransformer:
     """The weights are the model's own: they change with it."""
 
     shape: tuple[int, ...]
-    """Encoder and decoder layers; d_model, heads, d_k, d_v, d_ff; source and target vocabulary; 1 for pre-norm."""
+    """Encoder and decoder layers; d_model, heads, d_k, d_v, d_ff; source and target vocabulary; 1 for pre-norm;
+    r of restricted self-attention, or 0."""
     eps: float
     """Of every norm."""
     tensors: tuple[Tensor, ...]
@@ -49,20 +51,28 @@ def flatten(model: "Transformer") -> FlatTransformer | None:
     if any(weight.dtype != torch.float32 for weight in model.parameters()):
         return None
     for layer in (layer for side in sides for layer in side.layers):  # a variant of these computes something else
-        parts = {type(part) for part in layer.children() if not isinstance(part, Residual)}
-        if parts != {MultiHeadAttention, FeedForward}:
+        parts = {name: type(part) for name, part in layer.named_children() if not isinstance(part, Residual)}
+        own, rest = parts.pop("self_attention"), set(parts.values())
+        if own not in (MultiHeadAttention, RestrictedAttention) or rest - {MultiHeadAttention, FeedForward}:
             return None
+    neighbourhoods = {_neighbourhood(layer.self_attention) for side in sides for layer in side.layers}
+    if len(neighbourhoods) != 1:
+        return None
     if not skip or len(eps) != 1 or not all(isinstance(norm, expected) for norm in final):
         return None
     source, target = model.source_input, model.target_input
     tables = (source.tokens.weight, target.tokens.weight, model.projection.weight)
     return FlatTransformer(
-        _shape(model, kind is PreNorm),
+        (*_shape(model, kind is PreNorm), neighbourhoods.pop()),
         eps.pop(),
         (*tables, *_stack(model.encoder), *_stack(model.decoder)),
         lambda length: source.positions(torch.zeros(1, length, tables[0].size(1)))[0],
         lambda length: target.positions(torch.zeros(1, length, tables[0].size(1)))[0],
     )
+
+
+def _neighbourhood(attention: object) -> int:
+    return attention.r if isinstance(attention, RestrictedAttention) else 0
 
 
 def _shape(model: "Transformer", pre_norm: bool) -> tuple[int, ...]:

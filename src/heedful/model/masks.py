@@ -16,6 +16,13 @@ def causal_mask(length: int, device: torch.device | str | None = None) -> Bool[T
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
 
 
+def local_mask(
+    length: int, before: int, after: int, device: torch.device | str | None = None
+) -> Bool[Tensor, "length length"]:
+    """True where query - before <= key <= query + after: the neighbourhood of restricted self-attention (Section 4)."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).triu(-before).tril(after)
+
+
 def over_heads(mask: Bool[Tensor, "batch key"]) -> Bool[Tensor, "batch 1 1 key"]:
     """A mask of keys, the same for every head and every query."""
     return mask[:, None, None, :]

@@ -177,9 +177,8 @@ class DecoderLayer(nn.Module):
         The sequences of a sentence share its memory: they are the queries of one attention over it.
         """
         around = self.self_attention_residual
-        query, new = self.self_attention.project(around.enter(x, None))
-        past = past.append(new)
-        x = around.leave(x, self.self_attention.attend(query, past)[0], None)
+        output, past = self.self_attention.step(around.enter(x, None), past)
+        x = around.leave(x, output, None)
         around = self.cross_attention_residual
         # [rows, 1, d_model] → [sentences, beam, d_model] and back
         beam = around.enter(x, None).view(memory.keys.size(0), -1, x.size(-1))

@@ -29,11 +29,8 @@ class TransformerState:
     memory: tuple[KeysValues, ...]
     attend: Bool[Tensor, "sentences 1 1 source"]
     past: tuple[KeysValues, ...]
-
-    @property
-    def position(self) -> int:
-        """Of the next token."""
-        return self.past[0].keys.size(2)
+    position: int
+    """Of the next token; the past may hold fewer, where self-attention is restricted."""
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> "TransformerState":
         """The memory stays: a sequence continues one of the same sentence."""
@@ -93,7 +90,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         keys_values = self.decoder.keys_values(memory.hidden)
         rows = memory.hidden.size(0) * beam
         past = tuple(KeysValues(*(x.new_empty(rows, x.size(1), 0, x.size(3)) for x in kv)) for kv in keys_values)
-        return TransformerState(keys_values, over_heads(memory.mask), past)
+        return TransformerState(keys_values, over_heads(memory.mask), past, position=0)
 
     def step(
         self, tokens: Int[Tensor, " rows"], state: TransformerState
@@ -101,7 +98,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         """Logits after one token more. In evaluation mode the same as `decode`'s to rounding."""
         x: Tensor = self.target_input(tokens.unsqueeze(1), state.position)
         x, past = self.decoder.step(x, state.past, state.memory, state.attend)
-        return self.project(x.squeeze(1)), replace(state, past=past)
+        return self.project(x.squeeze(1)), replace(state, past=past, position=state.position + 1)
 
     def attention(
         self,

@@ -41,6 +41,7 @@ _SECTIONS = {
     "heads": "3.2.2, Table 3",
     "d_k": "3.2.2",
     "d_v": "3.2.2",
+    "neighbourhood": "4",
     "dropout": "5.4, Table 3",
     "positions": "3.5",
     "norm": "3.1",

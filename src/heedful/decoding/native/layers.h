@@ -117,20 +117,20 @@ inline void to_columns(const Heads& heads, const float* keys, int stride, int po
                 position < positions ? keys[size_t(position) * stride + component] : 0.0f;
 }
 
-// softmax(qK^T / sqrt(d_k))V of one query over a source, for every head (equation 1).
-inline void attend_to_source(const Heads& heads, const float* query, const float* key_columns, const float* values,
+// softmax(qK^T / sqrt(d_k))V of one query over consecutive positions of a source, for every head (equation 1): `keys`
+// is the first one's in its column, `values` its row. `padded` is the columns' length.
+inline void attend_to_source(const Heads& heads, const float* query, const float* keys, int padded, const float* values,
                              int value_stride, int positions, std::vector<float>& scores, float* out) {
-    const int padded = columns(positions);
-    scores.resize(padded);
+    scores.resize(columns(positions));
     for (int head = 0; head < heads.count; ++head) {
         const float* q = query + head * heads.d_k;
-        const float* keys = key_columns + size_t(head) * heads.d_k * padded;
-        for (int at = 0; at < padded; at += LANES) {
+        const float* column = keys + size_t(head) * heads.d_k * padded;
+        for (int at = 0; at < positions; at += LANES) {
             Floats sums[4] = {};
             int i = 0;
             for (; i + 3 < heads.d_k; i += 4)
-                for (int j = 0; j < 4; ++j) sums[j] += q[i + j] * load<Floats>(keys + size_t(i + j) * padded + at);
-            for (; i < heads.d_k; ++i) sums[0] += q[i] * load<Floats>(keys + size_t(i) * padded + at);
+                for (int j = 0; j < 4; ++j) sums[j] += q[i + j] * load<Floats>(column + size_t(i + j) * padded + at);
+            for (; i < heads.d_k; ++i) sums[0] += q[i] * load<Floats>(column + size_t(i) * padded + at);
             store(scores.data() + at, (sums[0] + sums[1]) + (sums[2] + sums[3]));
         }
         softmax(scores.data(), positions, heads.d_k);

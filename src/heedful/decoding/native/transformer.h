@@ -9,6 +9,7 @@ namespace heedful {
 
 struct Shape {
     int32_t encoder_layers, decoder_layers, d_model, heads, d_k, d_v, d_ff, source_vocab, target_vocab, pre_norm;
+    int32_t neighbourhood;  // r of restricted self-attention; 0: all positions
 };
 
 // Gives the weights one after the other, in the order of heedful.model.flat.
@@ -217,14 +218,24 @@ private:
         for (const auto& source : sources) total += source.second;
         context_.shape(total, heads_.values());
         for (const auto& [tokens, length] : sources) {
-            columns_.resize(size_t(heads_.keys()) * columns(length));
+            columns_.resize(size_t(heads_.keys()) * columns(length) + LANES);
             const float* keys = projected_[row] + heads_.keys();
             to_columns(heads_, keys, projected_.stride(), length, columns_.data());
-            for (int i = 0; i < length; ++i)
-                attend_to_source(heads_, projected_[row + i], columns_.data(), keys + heads_.keys(), projected_.stride(),
-                                 length, scores_, context_[row + i]);
+            for (int i = 0; i < length; ++i) {
+                const auto [first, end] = neighbourhood(i, length);
+                attend_to_source(heads_, projected_[row + i], columns_.data() + first, columns(length),
+                                 projected_[row + first] + heads_.keys() + heads_.keys(), projected_.stride(),
+                                 end - first, scores_, context_[row + i]);
+            }
             row += length;
         }
+    }
+
+    // The positions around one that it sees, as in heedful.model.neighbourhood.
+    std::pair<int, int> neighbourhood(int position, int length) const {
+        const int r = model_.shape.neighbourhood;
+        if (r == 0) return {0, length};
+        return {std::max(0, position - r / 2), std::min(length, position + (r - 1) / 2 + 1)};
     }
 
     void reset(Past& past, int source, int width) const {
@@ -265,8 +276,10 @@ private:
                 const float* keys = projected_[row] + heads_.keys();
                 std::copy(keys, keys + pairs_, own(past, past.position_, number, sequences[row].place));
                 const auto& history = past.history_[sequences[row].place];
-                before_.resize(history.size());
-                for (size_t i = 0; i < history.size(); ++i) before_[i] = own(past, int(i), number, history[i]);
+                const int r = model_.shape.neighbourhood, positions = int(history.size());
+                const int first = r ? std::max(0, positions - r) : 0;
+                before_.resize(positions - first);
+                for (int i = first; i < positions; ++i) before_[i - first] = own(past, i, number, history[i]);
                 attend_to_past(heads_, projected_[row], before_, scores_, context_[row]);
             }
             multiply(layer.output, context_, rows, output_);
@@ -276,8 +289,8 @@ private:
             context_.shape(rows, heads_.values());
             for (int row = 0; row < rows; ++row) {
                 const Past& past = *sequences[row].past;
-                attend_to_source(heads_, projected_[row], past.keys_[number].data(), past.values_[number].data(),
-                                 heads_.values(), past.source_, scores_, context_[row]);
+                attend_to_source(heads_, projected_[row], past.keys_[number].data(), columns(past.source_),
+                                 past.values_[number].data(), heads_.values(), past.source_, scores_, context_[row]);
             }
             multiply(layer.cross_output, context_, rows, output_);
         });
