@@ -177,6 +177,27 @@ def _recipes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this one in full, as YAML")
 
 
+def _table1(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", default="table1", metavar="DIR", help="directory for table, numbers and picture")
+    parser.add_argument("--quick", action="store_true", help="few and small layers, in seconds, to try it")
+    _machine(parser)
+
+
+REPRODUCTIONS = {
+    "table1": Command(
+        "Section 4: what layer types cost and connect, counted and measured.", _table1, "reproduce", "table1"
+    ),
+}
+
+
+def _reproduce(parser: argparse.ArgumentParser) -> None:
+    names = parser.add_subparsers(dest="reproduction", metavar="NAME", required=True)
+    for name, command in REPRODUCTIONS.items():
+        child = names.add_parser(name, help=command.summary, description=command.summary, allow_abbrev=False)
+        command.add_arguments(child)
+        child.set_defaults(run=command.run)
+
+
 COMMANDS = {
     "demo": Command("Train the three generations on dates and see the difference.", _demo, "demo", "demo"),
     "dates": Command("Write a corpus of dates as people write them.", _dates, "data", "dates"),
@@ -191,5 +212,6 @@ COMMANDS = {
     "inspect": Command("Draw or write a sentence's attention.", _inspect, "models", "inspect"),
     "average": Command("Average checkpoints into a new model.", _average, "models", "average"),
     "info": Command("What a model is and what it was trained on.", _info, "models", "info"),
+    "reproduce": Command("Make one of the paper's tables anew.", _reproduce, "reproduce", "run"),
     "recipes": Command("List the recipes, or show one.", _recipes, "models", "recipes"),
 }

@@ -25,8 +25,10 @@ class Parser(argparse.ArgumentParser):
         raise HeedfulError(f"{message}; see `{self.prog} --help`")
 
     def options(self) -> list[str]:
-        """Every long option of this parser."""
-        return [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        """Every long option of this parser, and of the commands below it."""
+        own = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        below = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        return own + [option for parsers in below for parser in parsers.values() for option in parser.options()]
 
 
 def build_parser() -> tuple[Parser, dict[str, Parser]]:

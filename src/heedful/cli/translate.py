@@ -54,15 +54,21 @@ def load(arguments: argparse.Namespace, *models: str) -> "Translator":
     for model in models:
         if not Path(model).is_dir():
             raise HeedfulError(f"{model} is not a model directory; name one that `heedful train` wrote")
-    import torch
-
     import heedful
 
-    if arguments.threads is not None:
-        if not 1 <= arguments.threads <= 1024:
-            raise HeedfulError(f"--threads {arguments.threads} cannot work; give 1 or more, up to 1024")
-        torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     return heedful.load(*models, device=arguments.device)
+
+
+def use_threads(threads: int | None) -> None:
+    """As many of the CPU's as `--threads` asks for."""
+    if threads is None:
+        return
+    if not 1 <= threads <= 1024:
+        raise HeedfulError(f"--threads {threads} cannot work; give 1 or more, up to 1024")
+    import torch
+
+    torch.set_num_threads(threads)
 
 
 def read_pairs(paths: Sequence[str], translator: "Translator") -> tuple[Corpus, list[tuple[str, str]]]:

@@ -192,12 +192,12 @@ def _record(job: Job) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("heedful", "torch", "sentencepiece", "sacrebleu")},
-            "commit": _commit(),
+            "commit": commit(),
         },
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Of the checkout that this code stands in, "-dirty" where it was changed; None for an installed package."""
     here = Path(__file__).parent
     try:

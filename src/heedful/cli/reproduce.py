@@ -1,0 +1,36 @@
+"""`heedful reproduce NAME`: the paper's tables, made anew."""
+
+import argparse
+from pathlib import Path
+
+from heedful.cli.translate import use_threads
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The one that was named."""
+    code: int = arguments.run(arguments)
+    return code
+
+
+def table1(arguments: argparse.Namespace) -> int:
+    """Prints the tables; they, their numbers and the picture go to the directory."""
+    from heedful.checkpoint import write_file
+    from heedful.inspection.picture import check_matplotlib
+    from heedful.model.build import device_named
+    from heedful.progress import progress
+    from heedful.reproduce.sheets import markdown, plain
+    from heedful.reproduce.table1.picture import save_picture
+    from heedful.reproduce.table1.report import headline, sheets, to_csv
+    from heedful.reproduce.table1.table import QUICK, Plan, make_table
+
+    check_matplotlib()
+    use_threads(arguments.threads)
+    device, output = device_named(arguments.device), Path(arguments.output)
+    with progress("table1", total=1.0) as meter:
+        table = make_table(QUICK if arguments.quick else Plan(), device, meter)
+    made = sheets(table)
+    write_file(output / "table1.md", f"{markdown(made)}\n{headline(table)}\n\n{table.machine}\n".encode())
+    write_file(output / "table1.csv", to_csv(table).encode())
+    save_picture(output / "table1.png", table)
+    print(f"{plain(made)}\n\n{headline(table)}\n\n{table.machine}\nIn {output}: table1.md, table1.csv, table1.png")
+    return 0

@@ -1,0 +1,72 @@
+"""Table 1 drawn: time, memory, multiply-adds and path lengths over n."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from heedful.checkpoint import write_file
+from heedful.inspection.picture import check_matplotlib
+from heedful.reproduce.table1.table import Row, Table
+
+_COLOURS = ("#1f5fa8", "#c8553d", "#7a7a7a", "#3f8f5b", "#b08bc9", "#58b4d6")
+_INK, _MUTED, _LINE = "#1d1c1a", "#6a6761", "#e4e1db"
+
+
+def save_picture(path: Path, table: Table) -> None:
+    """Three rows of panels: time for each d, memory for each d, and what was counted."""
+    check_matplotlib()
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    plan = table.plan
+    with matplotlib.style.context("default", after_reset=True):
+        figure = Figure(figsize=(12.5, 11), layout="constrained")
+        panels = figure.subplots(3, max(3, len(plan.widths)), squeeze=False)
+        for column, d in enumerate(plan.widths):
+            _over_n(panels[0][column], table, f"time, d = {d}", _timed(table, d))
+            _over_n(panels[1][column], table, f"memory, d = {d}", _kept(table, d))
+        panels[0][0].set_ylabel(f"ms, forward and backward\n{plan.tokens:,} tokens", color=_MUTED)
+        panels[1][0].set_ylabel(f"MB kept between the passes\n{plan.tokens:,} tokens", color=_MUTED)
+        d = plan.widths[-1]
+        _over_n(panels[2][0], table, f"multiply-adds a token without projections, d = {d}", _per_token(table, d))
+        _over_n(panels[2][1], table, "products that wait for one another", lambda row: row.chains)
+        _over_n(panels[2][2], table, "longest path between two positions", lambda row: row.paths)
+        for panel in panels[2][:3]:
+            panel.set_xlabel("n, tokens of a sentence", color=_MUTED)
+        for row in panels:
+            for panel in row[max(3, len(plan.widths)) :]:
+                panel.set_visible(False)
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=11)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+    write_file(path, buffer.getvalue())
+
+
+def _timed(table: Table, d: int) -> Callable[[Row], Mapping[int, float]]:
+    return lambda row: {n: row.measured[n, d].seconds * 1e3 for n in table.plan.lengths}
+
+
+def _kept(table: Table, d: int) -> Callable[[Row], Mapping[int, float]]:
+    return lambda row: {n: row.measured[n, d].bytes / 1e6 for n in table.plan.lengths}
+
+
+def _per_token(table: Table, d: int) -> Callable[[Row], Mapping[int, float]]:
+    return lambda row: {n: row.mixing(n, d) / n for n in table.plan.lengths}
+
+
+def _over_n(panel: Any, table: Table, title: str, series: Callable[[Row], Mapping[int, float]]) -> None:
+    """A line for each layer, on logarithmic axes."""
+    for row, colour in zip(table.rows, _COLOURS, strict=True):
+        values = series(row)
+        panel.plot(list(values), list(values.values()), color=colour, marker="o", markersize=3.5, label=row.layer.name)
+    lengths = list(series(table.rows[0]))
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xticks(lengths, [str(n) for n in lengths])
+    panel.set_title(title, loc="left", fontsize=10.5, color=_INK)
+    panel.tick_params(labelsize=9, colors=_MUTED)
+    panel.grid(color=_LINE, linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
