@@ -31,6 +31,21 @@ def test_self_attention_is_quadratic_in_n_and_linear_in_d() -> None:
     assert pairs(2 * N, 2 * D) == 2 * pairs(2 * N, D)
 
 
+def test_restricted_attention_is_linear_in_n_in_r_and_in_d() -> None:
+    """O(r · n · d): in blocks of r a query meets 2r - 1 keys."""
+
+    def pairs(n: int, d: int, r: int) -> int:
+        whole = replace(TRANSFORMER, neighbourhood=r)
+        maps = _encoder(TRANSFORMER, n, d) - 4 * n**2 * d  # what full attention does beside its pairs
+        return _encoder(whole, n, d) - maps
+
+    assert pairs(256, D, 8) == 4 * 256 * 15 * D
+    assert pairs(512, D, 8) == 2 * pairs(256, D, 8)
+    assert pairs(256, 2 * D, 8) == 2 * pairs(256, D, 8)
+    assert pairs(256, D, 16) / pairs(256, D, 8) == 31 / 15
+    assert pairs(8, D, 8) == 4 * 8**2 * D  # never more than all pairs
+
+
 def test_recurrence_is_linear_in_n_and_quadratic_in_d() -> None:
     assert _encoder(RECURRENT, 2 * N, D) == 2 * _encoder(RECURRENT, N, D)
     assert _encoder(RECURRENT, N, 2 * D) == 4 * _encoder(RECURRENT, N, D)
@@ -60,6 +75,18 @@ def test_one_layer_of_self_attention_connects_any_two_positions() -> None:
     x = torch.randn(1, 7, D, requires_grad=True)
     hidden, _ = encoder(x, torch.ones(1, 7, dtype=torch.bool), None)
     assert _reach(hidden, x) == [[True] * 7] * 7
+
+
+def test_restricted_attention_needs_layers_for_what_is_far() -> None:
+    """Maximum path length O(n / r): each layer of a stack brings (r - 1) / 2 positions more within reach."""
+    torch.manual_seed(0)
+    n, r = 19, 5
+    for layers in (1, 2, 3):
+        encoder: Any = build_model(replace(TRANSFORMER, layers=layers, neighbourhood=r), 37, 37).encoder
+        x = torch.randn(1, n, D, requires_grad=True)
+        hidden, _ = encoder(x, torch.ones(1, n, dtype=torch.bool), None)
+        far = layers * (r - 1) // 2
+        assert _reach(hidden, x) == [[abs(i - j) <= far for j in range(n)] for i in range(n)]
 
 
 def test_recurrence_passes_through_every_position_between() -> None:

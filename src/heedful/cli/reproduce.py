@@ -26,6 +26,7 @@ def table1(arguments: argparse.Namespace) -> int:
     check_matplotlib()
     use_threads(arguments.threads)
     device, output = device_named(arguments.device), Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)  # whether that is possible is known before the work
     with progress("table1", total=1.0) as meter:
         table = make_table(QUICK if arguments.quick else Plan(), device, meter)
     made = sheets(table)

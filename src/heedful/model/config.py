@@ -33,8 +33,7 @@ class TransformerConfig:
     d_v: Count | None = None
     """Width of a head's values; d_model / heads unless given."""
     neighbourhood: Count | None = None
-    """r of restricted self-attention (Section 4): the positions around it that one sees, in the decoder the last r; all
-    unless given."""
+    """r of restricted self-attention (Section 4), the neighbours that a position sees; all positions unless given."""
     dropout: Probability = 0.1
     """P_drop on sublayer outputs and on embedding + position sums (Section 5.4)."""
     attention_dropout: Probability = 0.0

@@ -49,14 +49,12 @@ class RestrictedAttention(MultiHeadAttention):
         self, query: Tensor, past: KeysValues, mask: Tensor | None, around: Neighbourhood, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         batch, length = query.size(0), query.size(2)
-        keys, values = (_blocks(x, around.size, around.before, around.after) for x in past)
         real = query.new_ones(1, 1, 1, length, dtype=torch.bool) if mask is None else mask
-        # [batch, 1, 1, length] → [batch * blocks, 1, 1, width]; what stands beyond the ends is False
-        real = _blocks(real.mT.expand(batch, -1, -1, -1), around.size, around.before, around.after).mT
+        keys, values, seen = (_windows(x, around) for x in (*past, real.mT.expand(batch, -1, -1, -1)))
         # key column c of a block stands `before` positions to the left of its query row c
         band = real.new_ones(around.size, around.width).triu().tril(around.before + around.after)
         context, weights = super()._context(
-            _blocks(query, around.size), KeysValues(keys, values), real & band, False, need_weights
+            _blocks(query, around.size).flatten(0, 1), KeysValues(keys, values), seen.mT & band, False, need_weights
         )
         return (
             # [batch * blocks, heads, r, d_v] → [batch, heads, length, d_v]
@@ -66,15 +64,24 @@ class RestrictedAttention(MultiHeadAttention):
 
 
 def _blocks(
-    x: Float[Tensor, "batch heads length d"] | Bool[Tensor, "batch heads length d"],
-    size: int,
-    before: int = 0,
-    after: int = 0,
+    x: Float[Tensor, "batch heads length d"] | Bool[Tensor, "batch heads length d"], size: int, before: int = 0
+) -> Float[Tensor, "batch blocks heads {size} d"] | Bool[Tensor, "batch blocks heads {size} d"]:
+    """Cut into blocks, after so many zeros before it; zeros fill the last one."""
+    padded = F.pad(x, (0, 0, before, -(before + x.size(2)) % size))
+    # [batch, heads, blocks * size, d] → [batch, blocks, heads, size, d]
+    return padded.view(x.size(0), x.size(1), -1, size, x.size(3)).transpose(1, 2)
+
+
+def _windows(
+    x: Float[Tensor, "batch heads length d"] | Bool[Tensor, "batch heads length d"], around: Neighbourhood
 ) -> Float[Tensor, "pieces heads width d"] | Bool[Tensor, "pieces heads width d"]:
-    """`size` positions each, and those before and after them; zeros stand beyond the ends. pieces = batch * blocks."""
-    padded = F.pad(x, (0, 0, before, after + -x.size(2) % size))
-    # [batch, heads, blocks, d, width] → [batch * blocks, heads, width, d]
-    return padded.unfold(2, before + size + after, size).permute(0, 2, 1, 4, 3).flatten(0, 1)
+    """What each block of queries may look at: the blocks of keys begin `before` positions earlier, and one and most
+    of the next make a window. pieces = batch * blocks. (`Tensor.unfold` does the same; its gradient is slow.)"""
+    count = -(-x.size(2) // around.size)
+    # a whole block of zeros behind, so that the last window has its second part
+    blocks = _blocks(F.pad(x, (0, 0, 0, around.size)), around.size, around.before)
+    first, second = blocks[:, :count], blocks[:, 1 : count + 1, :, : around.width - around.size]
+    return torch.cat((first, second), dim=3).flatten(0, 1)
 
 
 def _spread(

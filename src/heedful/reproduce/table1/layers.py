@@ -26,46 +26,77 @@ def run(layer: nn.Module, x: Float[Tensor, "batch n d"]) -> Float[Tensor, "batch
     return vectors
 
 
-def _stacked(build: Callable[[int, int], nn.Module], n: int, hop: int) -> Bool[Tensor, "n n"]:
-    """Layer number `hop` of a stack: row i is True where an input position's gradient from output i is not zero."""
-    layer = build(_NARROW, hop)
-    x = torch.randn(1, n, _NARROW).repeat(n, 1, 1).requires_grad_()
-    own = torch.arange(n)
-    # sentence i of the batch asks for position i's output alone
-    (gradient,) = torch.autograd.grad(run(layer, x)[own, own].square().sum(), x)
-    return gradient.abs().amax(-1) > 0
-
-
-def _recurrent(build: Callable[[int, int], nn.Module], n: int, hop: int) -> Bool[Tensor, "n n"]:
-    """First every state hears of its own token, then with each hop of the state before it, through one step."""
-    network, x = build(_NARROW, hop), torch.randn(n, 1, _NARROW, requires_grad=True)
-    before = tuple(torch.randn(1, n, _NARROW, requires_grad=True) for _ in "hc")
-    states, _ = network(x, before)
-    token, *state = torch.autograd.grad(states.square().sum(), (x, *before))
-    if hop == 0:
-        return torch.diag(token[:, 0].abs().amax(-1) > 0)
-    heard = torch.cat(state).abs().amax((0, 2)) > 0
-    return torch.diag(heard[1:], -1)
-
-
 @dataclass(frozen=True)
 class Layer:
-    """One row of the table; `build(d, number)` makes the layer that stands at this place of a stack, from 0 on."""
+    """One row of the table. Layers of a stack stand at places, from 0 on; those of most stacks are all alike."""
 
     name: str
     complexity: str
     sequential: str
     path: str
     """The paper's three columns."""
-    build: Callable[[int, int], nn.Module]
-    reach: Callable[[Callable[[int, int], nn.Module], int, int], Tensor] = _stacked
-    kinds: int | None = 1
-    """How many hops differ in what they reach, the first ones; None: each from all others."""
+    make: Callable[..., nn.Module]
+    """The layer for vectors of width d."""
 
-    def links(self, n: int, hop: int) -> Bool[Tensor, "n n"]:
-        """Row i: the positions that position i hears of in hop number `hop`, by gradients of the layer itself."""
-        torch.manual_seed(hop)
-        return self.reach(self.build, n, hop)
+    def build(self, n: int, d: int, place: int = 0) -> nn.Module:
+        """The layer at this place of a stack for n positions, with fresh weights."""
+        return self.make(d)
+
+    def place(self, hop: int, n: int) -> int:
+        """Hop number `hop` through a stack for n positions is like that at this place."""
+        return 0
+
+    def links(self, n: int, place: int) -> Bool[Tensor, "n n"]:
+        """Row i: the positions that position i hears of in one hop, by gradients of the layer itself."""
+        torch.manual_seed(place)
+        layer = self.build(n, _NARROW, place)
+        x = torch.randn(1, n, _NARROW).repeat(n, 1, 1).requires_grad_()
+        own = torch.arange(n)
+        # sentence i of the batch asks for position i's output alone
+        (gradient,) = torch.autograd.grad(run(layer, x)[own, own].square().sum(), x)
+        return gradient.abs().amax(-1) > 0
+
+
+class Recurrent(Layer):
+    """Here a hop is a step within the layer, and not the next layer of a stack."""
+
+    def place(self, hop: int, n: int) -> int:
+        """First each state hears of its own token, then with every hop of the state before it."""
+        return min(hop, 1)
+
+    def links(self, n: int, place: int) -> Bool[Tensor, "n n"]:
+        """By gradients of a single step, n of them beside each other."""
+        torch.manual_seed(place)
+        network, x = self.build(n, _NARROW), torch.randn(n, 1, _NARROW, requires_grad=True)
+        before = tuple(torch.randn(1, n, _NARROW, requires_grad=True) for _ in "hc")
+        states, _ = network(x, before)
+        token, *state = torch.autograd.grad(states.square().sum(), (x, *before))
+        if place == 0:
+            return torch.diag(token[:, 0].abs().amax(-1) > 0)
+        heard = torch.cat(state).abs().amax((0, 2)) > 0
+        return torch.diag(heard[1:], -1)
+
+
+@dataclass(frozen=True)
+class Dilated(Layer):
+    """Convolutions k^m, ..., k, 1 positions apart, all below n, and so on again; `make` takes that distance too.
+
+    The second turn is for pairs near the ends, whose way in the first would lead beyond them.
+    """
+
+    k: int
+
+    def build(self, n: int, d: int, place: int = 0) -> nn.Module:
+        """The widest first."""
+        return self.make(d, self.k ** (self.turn(n) - 1 - place))
+
+    def place(self, hop: int, n: int) -> int:
+        """Within the turn."""
+        return hop % self.turn(n)
+
+    def turn(self, n: int) -> int:
+        """Powers of k below n, 1 among them always."""
+        return next(count for count in range(1, n + 1) if self.k**count >= n)
 
 
 def _heads(d: int) -> tuple[int, int, int]:
@@ -75,12 +106,10 @@ def _heads(d: int) -> tuple[int, int, int]:
 
 ATTENTION, RECURRENT = "self-attention", "recurrent"
 LAYERS = (
-    Layer(ATTENTION, "n²·d", "1", "1", lambda d, _: MultiHeadAttention(d, *_heads(d))),
-    Layer(RECURRENT, "n·d²", "n", "n", lambda d, _: nn.LSTM(d, d, batch_first=True), _recurrent, 2),
-    Layer("convolutional", "k·n·d²", "1", "n/k", lambda d, _: Convolution(d, K)),
-    Layer(
-        "convolutional, dilated", "k·n·d²", "1", "log_k(n)", lambda d, number: Convolution(d, K, K**number), kinds=None
-    ),
-    Layer("convolutional, separable", "k·n·d + n·d²", "1", "n/k", lambda d, _: SeparableConvolution(d, K)),
-    Layer("restricted self-attention", "r·n·d", "1", "n/r", lambda d, _: RestrictedAttention(d, *_heads(d), R)),
+    Layer(ATTENTION, "n²·d", "1", "1", lambda d: MultiHeadAttention(d, *_heads(d))),
+    Recurrent(RECURRENT, "n·d²", "n", "n", lambda d: nn.LSTM(d, d, batch_first=True)),
+    Layer("convolutional", "k·n·d²", "1", "n/k", lambda d: Convolution(d, K)),
+    Dilated("convolutional, dilated", "k·n·d²", "1", "log_k(n)", lambda d, apart: Convolution(d, K, apart), K),
+    Layer("convolutional, separable", "k·n·d + n·d²", "1", "n/k", lambda d: SeparableConvolution(d, K)),
+    Layer("restricted self-attention", "r·n·d", "1", "n/r", lambda d: RestrictedAttention(d, *_heads(d), R)),
 )

@@ -27,7 +27,7 @@ class Measured:
 def measure(layer: Layer, n: int, d: int, tokens: int, device: torch.device, seconds: float) -> Measured:
     """In batches of so many tokens, float32; repeated until the times agree, or for so many seconds at most."""
     torch.manual_seed(0)
-    module = layer.build(d, 0).to(device)
+    module = layer.build(n, d).to(device)
     x = torch.randn(max(1, tokens // n), n, d, device=device, requires_grad=True)
 
     def step() -> None:

@@ -1,5 +1,7 @@
 """Path lengths (Section 4, third column): a walk over who hears of whom."""
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -11,16 +13,19 @@ def longest_path(layer: Layer, n: int) -> int:
 
     A hop is a layer of the stack, or of a recurrent layer the step from one position to the next.
     """
-    known, hops = torch.zeros(n, n, dtype=torch.bool), 0
+    known, longest, idle = torch.zeros(n, n, dtype=torch.bool), 0, 0
     heard = torch.eye(n, dtype=torch.bool)
     links: dict[int, Tensor] = {}
-    while True:
-        kind = hops if layer.kinds is None else min(hops, layer.kinds - 1)
-        if kind not in links:
-            links[kind] = layer.links(n, kind)
+    for hop in itertools.count():
+        place = layer.place(hop, n)
+        if place not in links:
+            links[place] = layer.links(n, place)
         # row i of links: the positions that i hears of now; what these had heard before, it hears of through them
-        told = (links[kind].float() @ heard.float()) > 0
-        if not (told & ~known).any():
-            return hops
+        told = (links[place].float() @ heard.float()) > 0
+        news = bool((told & ~known).any())
+        longest, idle = (hop + 1, 0) if news else (longest, idle + 1)
+        if idle == len(links):  # nobody hears anything new in any of the places
+            break
         known |= told
-        heard, hops = known, hops + 1
+        heard = known
+    return longest

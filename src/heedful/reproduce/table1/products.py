@@ -34,7 +34,7 @@ class Work:
 
 def work(layer: Layer, n: int, d: int) -> Work:
     """Runs the layer once, without kernels that would hide several products in one."""
-    module = layer.build(d, 0)
+    module = layer.build(n, d)
     plain = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
     with torch.no_grad(), plain, sdpa_kernel(SDPBackend.MATH), _Products(module, n) as products:
         output = run(module, torch.randn(1, n, d))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 from heedful.reproduce.sheets import Sheet
 from heedful.reproduce.table1.crossing import told
-from heedful.reproduce.table1.layers import ATTENTION, K, R
+from heedful.reproduce.table1.layers import ATTENTION, RECURRENT, K, R
 from heedful.reproduce.table1.measure import Measured
-from heedful.reproduce.table1.table import Row, Table
+from heedful.reproduce.table1.table import Table
 
 
 def sheets(table: Table) -> list[Sheet]:
@@ -52,8 +52,9 @@ def _columns(table: Table) -> Sheet:
         for row in table.rows
     ]
     note = (
-        f"Counted on the layers as they run (the recurrent one is an LSTM; k = {K}; r = {R}, of n a multiple of r); "
-        f"products in turn and paths for n = {walked}. Projections are products of each position by itself."
+        f"Counted on the layers as they run: the recurrent one is an LSTM, k = {K}, r = {R} (in blocks of r, so that a "
+        "query meets 2r - 1 keys; n a multiple of r). Counted are multiply-adds, projections, which take each position "
+        f"by itself, apart; sequential are products that wait for one another, and paths are hops, both for n = {walked}."
     )
     return Sheet("Table 1, the paper's columns beside the layers'", note, [header, *rows])
 
@@ -102,14 +103,10 @@ def _crossings(table: Table) -> Sheet:
 
 def headline(table: Table) -> str:
     """The paper's claim beside what was seen."""
-    own, rival = table.row(ATTENTION), _recurrent(table)
+    own, rival = table.row(ATTENTION), table.row(RECURRENT)
     factor = rival.mixing.maps / own.mixing.pairs
     seen = "; ".join(f"{told(table.crossings(rival, d)['time'])} at d = {d}" for d in table.plan.widths)
     return (
         f"Section 4: self-attention is faster than recurrence where n < d. Multiply-adds without projections cross at "
         f"n = {factor:g}·d (an LSTM has four gates); measured, it is faster: {seen}."
     )
-
-
-def _recurrent(table: Table) -> Row:
-    return next(row for row in table.rows if row.layer.sequential == "n")
