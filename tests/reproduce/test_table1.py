@@ -13,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from heedful.cli.main import main
 from heedful.model.convolution import Convolution
 from heedful.model.restricted import RestrictedAttention
-from heedful.reproduce.table1.crossing import counted, measured, told
+from heedful.reproduce.table1.crossing import cheaper, told
 from heedful.reproduce.table1.layers import ATTENTION, LAYERS, RECURRENT, Dilated, K, Layer, R, run
 from heedful.reproduce.table1.measure import measure
 from heedful.reproduce.table1.paths import longest_path
-from heedful.reproduce.table1.products import Cost, Work, cost, work
+from heedful.reproduce.table1.products import Cost, chain, cost, work
 from heedful.reproduce.table1.table import QUICK, Plan
 
 BY_NAME = {layer.name: layer for layer in LAYERS}
@@ -55,7 +55,7 @@ def test_multiply_adds_are_half_of_torch_s_flops(name: str) -> None:
 @pytest.mark.parametrize("n", [7, 23])
 def test_products_in_turn(n: int) -> None:
     """Projections, scores, sums, output; a state after the other; one convolution, and one with a map behind it."""
-    chains = {name: work(layer, n, 16).chain for name, layer in BY_NAME.items()}
+    chains = {name: chain(layer, n, 16) for name, layer in BY_NAME.items()}
     assert chains == {
         ATTENTION: 4,
         RECURRENT: n,
@@ -112,32 +112,28 @@ def test_a_cost_is_found_or_there_is_none() -> None:
         cost({(n, d): n * n * n * d for n, d in sizes})
 
 
-def test_the_counted_crossing_is_where_the_layers_cross() -> None:
-    """Of an LSTM's 4·n·d² and attention's 2·n²·d: at twice d."""
+def test_the_counts_cross_at_twice_d() -> None:
+    """4·n·d² of an LSTM, 2·n²·d of attention; restricted, it is never more than all pairs."""
     d = 16
-    own, rival = (_costs(BY_NAME[name], "mixing") for name in (ATTENTION, RECURRENT))
-    assert counted(own, rival, d) == [(0, 2 * d)]
+    lengths = (8, 2 * d - 1, 2 * d + 1, 80)
 
-    def both(n: int) -> tuple[Work, Work]:
-        return work(BY_NAME[ATTENTION], n, d), work(BY_NAME[RECURRENT], n, d)
+    def counts(name: str) -> list[int]:
+        return [work(BY_NAME[name], n, d).mixing for n in lengths]
 
-    before, after = both(2 * d - 1), both(2 * d + 1)
-    assert before[0].mixing < before[1].mixing
-    assert after[0].mixing > after[1].mixing
-    assert counted(Cost(2, 4, 0), Cost(0, 3, 0), d) == []
-    assert counted(Cost(0, 1, 0), Cost(0, 3, 0), d) == [(0, math.inf)]
+    assert cheaper(lengths, counts(ATTENTION), counts(RECURRENT)) == [(0, pytest.approx(2 * d))]
+    assert cheaper(lengths, counts(ATTENTION), counts("restricted self-attention")) == []
 
 
 def test_measured_crossings() -> None:
     lengths = (16, 32, 64, 128, 256)
     straight = [float(n) for n in lengths]
-    [(start, end)] = measured(lengths, [n * n / 100 for n in lengths], straight)  # powers meet at 100 exactly
+    [(start, end)] = cheaper(lengths, [n * n / 100 for n in lengths], straight)  # powers meet at 100 exactly
     assert (start, end) == (0, pytest.approx(100))
-    [(start, end)] = measured(lengths, straight, [n * n / 100 for n in lengths])
+    [(start, end)] = cheaper(lengths, straight, [n * n / 100 for n in lengths])
     assert (start, end) == (pytest.approx(100), math.inf)
-    assert measured(lengths, straight, [n + 1 for n in lengths]) == [(0, math.inf)]
-    assert measured(lengths, straight, [n / 2 for n in lengths]) == []
-    there_and_back = measured(lengths, [3, 1, 1, 3, 3], [2, 2, 2, 2, 4])
+    assert cheaper(lengths, straight, [n + 1 for n in lengths]) == [(0, math.inf)]
+    assert cheaper(lengths, straight, [n / 2 for n in lengths]) == []
+    there_and_back = cheaper(lengths, [3, 1, 1, 3, 3], [2, 2, 2, 2, 4])
     below, above, last = math.log(2), math.log(3 / 2), math.log(4 / 3)  # the gaps on either side of each meeting
     meetings = [
         16 * 2 ** (above / (above + below)),
@@ -168,7 +164,7 @@ def test_memory_is_what_lies_between_the_passes() -> None:
     assert kept(ATTENTION, 16) >= 5 * vectors  # queries, keys, values, contexts, output
 
 
-def test_the_plan_has_lengths_that_are_walked_beside_those_measured() -> None:
+def test_the_plan_has_lengths_that_are_walked_beside_those_cheaper() -> None:
     for plan in (Plan(), QUICK):
         assert plan.tokens % max(plan.lengths) == 0
         assert all(n % R == 0 or n < R for n in plan.lengths)

@@ -3,22 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from heedful.reproduce.table1.products import Cost
-
 Spans = list[tuple[float, float]]
 """Ranges of n, in order; one that reaches an end of what was measured ends in 0 or infinity."""
 
 
-def counted(ours: Cost, theirs: Cost, d: int) -> Spans:
-    """Where `ours` is less, of which only ours may grow faster than n."""
-    constant = (theirs.maps - ours.maps) * d + theirs.elements - ours.elements
-    if ours.pairs == theirs.pairs:
-        return [(0.0, math.inf)] if constant > 0 else []
-    end = constant / (ours.pairs - theirs.pairs)
-    return [(0.0, end)] if end > 0 else []
-
-
-def measured(lengths: Sequence[int], ours: Sequence[float], theirs: Sequence[float]) -> Spans:
+def cheaper(lengths: Sequence[int], ours: Sequence[float], theirs: Sequence[float]) -> Spans:
     """Where `ours` is less; between two lengths, where straight lines on logarithmic axes meet."""
     spans: Spans = []
     start: float | None = 0.0 if ours[0] < theirs[0] else None

@@ -51,7 +51,8 @@ def save_picture(path: Path, table: Table) -> None:
             for panel in row[max(3, len(plan.widths)) :]:
                 panel.set_visible(False)
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=11)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
+        figure.suptitle(f"Table 1, measured and counted\n{table.machine}", x=0.01, ha="left", fontsize=11, color=_INK)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     write_file(path, buffer.getvalue())
@@ -66,7 +67,7 @@ def _kept(table: Table, d: int) -> Callable[[Row], Mapping[int, float]]:
 
 
 def _per_token(table: Table, d: int) -> Callable[[Row], Mapping[int, float]]:
-    return lambda row: {n: row.mixing(n, d) / n for n in table.plan.lengths}
+    return lambda row: {n: row.works[n, d].mixing / n for n in table.plan.lengths}
 
 
 def _over_n(panel: Any, table: Table, title: str, series: Callable[[Row], Mapping[int, float]]) -> None:
@@ -104,7 +105,8 @@ def _mark_crossings(panel: Any, table: Table, d: int) -> None:
         panel.plot([n], [height], marker="o", markersize=9, markerfacecolor="none", color=_INK, zorder=5)
         panel.annotate(
             *(f"n = {n:,.0f}", (n, height)),
-            **{"xytext": (-9, 7), "textcoords": "offset points", "ha": "right", "fontsize": 9.5, "color": _INK},
+            **{"xytext": (6, -15), "textcoords": "offset points", "fontsize": 9.5, "color": _INK},
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
 
 

@@ -17,14 +17,12 @@ from heedful.reproduce.table1.layers import Layer, run
 
 @dataclass(frozen=True)
 class Work:
-    """Of one layer's forward pass over one sentence."""
+    """Multiply-adds of one layer's forward pass over one sentence."""
 
     multiply_adds: int
-    """In products of matrices and convolutions, projections included."""
+    """All of them, in products of matrices and convolutions."""
     projections: int
     """Those of products of all positions at once with weights, each position by itself."""
-    chain: int
-    """Products that wait for one another, on the longest way from input to output."""
 
     @property
     def mixing(self) -> int:
@@ -33,12 +31,23 @@ class Work:
 
 
 def work(layer: Layer, n: int, d: int) -> Work:
-    """Runs the layer once, without kernels that would hide several products in one."""
+    """Counted while the layer runs."""
+    products, _ = _watched(layer, n, d)
+    return Work(products.multiply_adds, products.projections)
+
+
+def chain(layer: Layer, n: int, d: int) -> int:
+    """Products that wait for one another, on the longest way from input to output."""
+    products, output = _watched(layer, n, d)
+    return products.depth(output)
+
+
+def _watched(layer: Layer, n: int, d: int) -> tuple["_Products", Tensor]:
+    """Without kernels that would hide several products in one."""
     module = layer.build(n, d)
     plain = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
     with torch.no_grad(), plain, sdpa_kernel(SDPBackend.MATH), _Products(module, n) as products:
-        output = run(module, torch.randn(1, n, d))
-    return Work(products.multiply_adds, products.projections, products.depth(output))
+        return products, run(module, torch.randn(1, n, d))
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,6 @@ class Cost:
 
     def __call__(self, n: int, d: int) -> int:
         return n * d * (self.pairs * n + self.maps * d + self.elements)
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.pairs + other.pairs, self.maps + other.maps, self.elements + other.elements)
 
     def __str__(self) -> str:
         terms = ((self.pairs, "n²·d"), (self.maps, "n·d²"), (self.elements, "n·d"))

@@ -27,7 +27,7 @@ def to_csv(table: Table) -> str:
         for (n, d), each in row.measured.items():
             writer.writerow(
                 [
-                    *(row.layer.name, n, d, row.whole(n, d), row.projections(n, d)),
+                    *(row.layer.name, n, d, row.works[n, d].multiply_adds, row.works[n, d].projections),
                     *(row.chains.get(n, ""), row.paths.get(n, "")),
                     *(table.plan.tokens, f"{each.seconds:.6g}", each.bytes),
                 ]
@@ -53,8 +53,9 @@ def _columns(table: Table) -> Sheet:
     ]
     note = (
         f"Counted on the layers as they run: the recurrent one is an LSTM, k = {K}, r = {R} (in blocks of r, so that a "
-        "query meets 2r - 1 keys; n a multiple of r). Counted are multiply-adds, projections, which take each position "
-        f"by itself, apart; sequential are products that wait for one another, and paths are hops, both for n = {walked}."
+        "query meets 2r - 1 keys; n a multiple of r, at least 2r). Projections, which take each position by itself, "
+        "are counted apart; sequential are products that wait for one another, paths are hops, both for "
+        f"n = {walked}."
     )
     return Sheet("Table 1, the paper's columns beside the layers'", note, [header, *rows])
 
@@ -97,7 +98,7 @@ def _crossings(table: Table) -> Sheet:
         by_rival = [table.crossings(rival, d) for rival in rivals]
         for kind in by_rival[0]:
             rows.append([str(d), kind, *(told(each[kind]) for each in by_rival)])
-    note = "Multiply-adds as counted; time and memory as measured, between two lengths where straight lines on "
+    note = "By counts and measurements at the lengths above, between two of them where straight lines on "
     return Sheet("Where self-attention costs less than", f"{note}logarithmic axes meet.", [header, *rows])
 
 

@@ -1,23 +1,25 @@
 """Table 1 as numbers: the three columns from the layers themselves, and what they take on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from heedful.reproduce.machine import machine
-from heedful.reproduce.table1.crossing import Spans, counted, measured
+from heedful.reproduce.table1.crossing import Spans, cheaper
 from heedful.reproduce.table1.layers import ATTENTION, LAYERS, Layer
 from heedful.reproduce.table1.measure import Measured, measure
 from heedful.reproduce.table1.paths import longest_path
-from heedful.reproduce.table1.products import Cost, cost, work
+from heedful.reproduce.table1.products import Cost, Work, chain, cost, work
 
 if TYPE_CHECKING:
     from heedful.progress import Meter
 
 _COUNTED = [(n, d) for n in (64, 128, 256) for d in (32, 64)]
-"""Lengths and widths whose products are counted; they determine the function."""
+"""Lengths and widths whose counts determine the function."""
+_LONGEST = 256
+"""n up to which every layer that is measured is counted too; beyond, the function stands for it."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,16 @@ class Row:
 
     layer: Layer
     mixing: Cost
-    """Multiply-adds without projections."""
+    """Multiply-adds without projections, of n above r where the layer has one."""
     projections: Cost
+    works: Mapping[tuple[int, int], Work]
+    """By n and d, of what was measured."""
     chains: Mapping[int, int]
     """By n, products one after the other."""
     paths: Mapping[int, int]
     """By n, hops between the farthest positions."""
     measured: Mapping[tuple[int, int], Measured]
     """By n and d."""
-
-    @property
-    def whole(self) -> Cost:
-        """Multiply-adds, projections included."""
-        return self.mixing + self.projections
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,16 @@ class Table:
 
     def crossings(self, rival: Row, d: int) -> dict[str, Spans]:
         """Where self-attention costs less than another layer, by what is compared."""
-        own, lengths = self.row(ATTENTION), self.plan.lengths
-        ours, theirs = ([row.measured[n, d] for n in lengths] for row in (own, rival))
+        kinds: dict[str, Callable[[Row, int], float]] = {
+            "multiply-adds without projections": lambda row, n: row.works[n, d].mixing,
+            "multiply-adds": lambda row, n: row.works[n, d].multiply_adds,
+            "time": lambda row, n: row.measured[n, d].seconds,
+            "memory": lambda row, n: row.measured[n, d].bytes,
+        }
+        lengths = self.plan.lengths
         return {
-            "multiply-adds without projections": counted(own.mixing, rival.mixing, d),
-            "multiply-adds": counted(own.whole, rival.whole, d),
-            "time": measured(lengths, [each.seconds for each in ours], [each.seconds for each in theirs]),
-            "memory": measured(lengths, [each.bytes for each in ours], [each.bytes for each in theirs]),
+            kind: cheaper(lengths, *([of(row, n) for n in lengths] for row in (self.row(ATTENTION), rival)))
+            for kind, of in kinds.items()
         }
 
 
@@ -98,12 +100,21 @@ def make_table(plan: Plan, device: torch.device, meter: "Meter") -> Table:
 
 
 def _row(layer: Layer, plan: Plan, found: Mapping[tuple[int, int], Measured]) -> Row:
-    works = {(n, d): work(layer, n, d) for n, d in _COUNTED}
+    counts = {(n, d): work(layer, n, d) for n, d in _COUNTED}
+    mixing = cost({size: each.mixing for size, each in counts.items()})
+    projections = cost({size: each.projections for size, each in counts.items()})
+
+    def counted(n: int, d: int) -> Work:
+        if n <= _LONGEST:
+            return work(layer, n, d)
+        return Work(mixing(n, d) + projections(n, d), projections(n, d))
+
     return Row(
         layer,
-        cost({at: each.mixing for at, each in works.items()}),
-        cost({at: each.projections for at, each in works.items()}),
-        {n: work(layer, n, _COUNTED[0][1]).chain for n in plan.walked},
+        mixing,
+        projections,
+        {size: counted(*size) for size in found},
+        {n: chain(layer, n, _COUNTED[0][1]) for n in plan.walked},
         {n: longest_path(layer, n) for n in plan.walked},
         found,
     )
