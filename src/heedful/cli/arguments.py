@@ -138,6 +138,13 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     _test_set(parser)
 
 
+def _score_trees(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("gold", metavar="GOLD", help="bracketed trees, one a line")
+    parser.add_argument("predicted", metavar="PRED", help="a parser's, line by line of the same sentences")
+    parser.add_argument("--parameters", metavar="FILE.prm", help="as EVALB's; default what its nk.prm says")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
 def _inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
     parser.add_argument("sentence", metavar="SENTENCE")
@@ -209,6 +216,7 @@ COMMANDS = {
     "score": Command("Log-probabilities of given pairs.", _score, "translate", "score"),
     "evaluate": Command("BLEU, chrF and perplexity on a test set.", _evaluate, "evaluate", "evaluate"),
     "compare": Command("Two models on one test set, with significance.", _compare, "evaluate", "compare"),
+    "score-trees": Command("F1 of predicted trees, as EVALB counts it.", _score_trees, "trees", "score_trees"),
     "inspect": Command("Draw or write a sentence's attention.", _inspect, "models", "inspect"),
     "average": Command("Average checkpoints into a new model.", _average, "models", "average"),
     "info": Command("What a model is and what it was trained on.", _info, "models", "info"),
