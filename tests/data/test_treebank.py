@@ -197,7 +197,7 @@ def test_symbols_that_are_no_tree_are_refused(config: TreeConfig, symbols: str, 
 
 
 def test_a_tree_may_be_deeper_than_python_recurses() -> None:
-    depth = 20_000
+    depth = 5_000
     text = "(A (B " * depth + "(NN a)" + "))" * depth
     cleaned = clean(tree(text), TreeConfig())
     assert cleaned

@@ -6,6 +6,7 @@ a parser's vocabulary is small, and its output takes the words from its input.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.tree import ROOT, Leaf, Node, Tree, events
@@ -50,9 +51,9 @@ class Linearisation:
             raise ValueError(f"{len(own)} leaves, but {len(words)} words")
         leaves = map(Leaf, own if tags is None else tags, words)
         levels: list[tuple[str, list[Node]]] = [("", [])]
-        for symbol in symbols:
+        for before, symbol in pairwise(["", *symbols]):
             if opens(symbol):
-                levels.append((symbol[1:], self._order.first_children(levels[-1][1])))
+                levels.append((symbol[1:], self._order.first_children(levels[-1][1], opens(before))))
             elif closes(symbol):
                 label, children = levels.pop()
                 if not levels or label != symbol[1:] or not children:
@@ -73,8 +74,8 @@ class _Order:
 
     symbols: Callable[[Tree], Iterator[str | Leaf]]
     """The symbols of all brackets, with the leaves between."""
-    first_children: Callable[[list[Node]], list[Node]]
-    """What a bracket holds as it opens, taken from what stands before it."""
+    first_children: Callable[[list[Node], bool], list[Node]]
+    """What a bracket holds as it opens, taken from what stands before it; whether that ends in an opening bracket."""
 
 
 def _top_down(tree: Tree) -> Iterator[str | Leaf]:
@@ -102,10 +103,10 @@ def _in_order(tree: Tree) -> Iterator[str | Leaf]:
             yield symbol
 
 
-def _last(before: list[Node]) -> list[Node]:
-    if not before:
+def _last(before: list[Node], opened: bool) -> list[Node]:
+    if not before or opened:
         raise ValueError("a bracket opens before its first child")
     return [before.pop()]
 
 
-_ORDERS = {"top-down": _Order(_top_down, lambda _: []), "in-order": _Order(_in_order, _last)}
+_ORDERS = {"top-down": _Order(_top_down, lambda *_: []), "in-order": _Order(_in_order, _last)}
