@@ -16,6 +16,7 @@ import pytest
 import heedful
 from heedful.cli.main import build_parser, main
 from heedful.data.fetch import dataset
+from tests.treebank import write_treebank
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
@@ -45,6 +46,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for language, texts in (("en", EN), ("de", DE)):
             lines = [f"{text} {number}" for number in range(copies) for text in texts]
             (directory / f"{name}.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for seed, (name, size) in enumerate((("train", 40), ("val", 3), ("test", 3))):
+        write_treebank(directory / f"{name}.mrg", seed, size)
     return directory
 
 

@@ -45,6 +45,9 @@ class Checkpoint:
     step: int
     epoch: int
     bleu: float | None = None
+    """Of a model that makes text."""
+    f1: float | None = None
+    """Labelled, of a parser."""
     perplexity: float | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
     """The trainer's own account: position in the data, minutes used, patience."""
@@ -52,6 +55,11 @@ class Checkpoint:
     """Names of the checkpoints whose mean this is."""
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 by file name, relative to the checkpoint."""
+
+    @property
+    def score(self) -> float | None:
+        """By which checkpoints are chosen; higher is better."""
+        return self.bleu if self.f1 is None else self.f1
 
 
 @dataclass(frozen=True)
@@ -103,15 +111,15 @@ def trained_checkpoints(directory: Path) -> list[Checkpoint]:
 
 
 def by_quality(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The validated ones, best BLEU first; equal BLEU goes by perplexity."""
-    validated = [checkpoint for checkpoint in checkpoints if checkpoint.bleu is not None]
-    return sorted(validated, key=lambda c: (-(c.bleu or 0.0), c.perplexity or float("inf")))
+    """The validated ones, best BLEU or F1 first; equal ones go by perplexity."""
+    validated = [checkpoint for checkpoint in checkpoints if checkpoint.score is not None]
+    return sorted(validated, key=lambda c: (-(c.score or 0.0), c.perplexity or float("inf")))
 
 
 def best(directory: Path) -> Checkpoint:
     """What a model directory means: a mean that stands in it, as training with `average_last` leaves one.
 
-    Without: the checkpoint with the best validation BLEU; the newest where none was validated.
+    Without: the checkpoint with the best validation score; the newest where none was validated.
     """
     if not (checkpoints := all_checkpoints(directory)):
         raise HeedfulError(

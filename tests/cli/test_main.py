@@ -30,7 +30,7 @@ def test_every_command_of_the_contract_is_there() -> None:
     _, known = build_parser()
     assert set(known) == {
         "demo", "dates", "train", "translate", "score", "evaluate", "compare",
-        "inspect", "average", "check-data", "info", "recipes", "fetch", "plan", "reproduce", "score-trees",
+        "inspect", "average", "check-data", "info", "recipes", "fetch", "plan", "reproduce", "score-trees", "parse",
     }  # fmt: skip
 
 

@@ -77,3 +77,29 @@ def test_other_recipes_print_as_they_did(capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert "[" not in printed
     assert "departures" not in printed
+
+
+def test_the_paper_s_parser() -> None:
+    """Section 6.3: what it states, and the rest as in base, but for what trees make necessary or it leaves open."""
+    values = recipe("parse-paper").values()
+    stated = {"layers": 4, "d_model": 1024, "beam_size": 21, "length_penalty": 0.3, "max_extra_tokens": 300}
+    assert {field: values[field] for field in stated} == stated
+    assert values["vocab_size"] == 16_000
+    assert all(section(recipe("parse-paper"), field) == "Section 6.3" for field in (*stated, "vocab_size"))
+    assert section(recipe("base"), "layers") == "Section 3.1"
+    own = {"dropout", "attention_dropout", "share_embeddings", "vocabulary", "max_length", "linearisation", "leaves"}
+    base = recipe("base").values()
+    for field in base.keys() - own - stated.keys() - {"vocab_size"}:
+        assert values[field] == base[field], field
+    reasons = departures(recipe("parse-paper"))
+    assert {"heads", "d_k", "d_ff", "linearisation"} <= reasons.keys()
+    assert own - {"max_length"} <= reasons.keys()
+
+
+def test_the_paper_s_parser_prints_with_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "parse-paper"]) == 0
+    printed = capsys.readouterr().out
+    assert "beam-size: 21" in printed
+    assert "# [Section 6.3]" in printed
+    assert "# d-ff: not stated" in printed
+    assert "# linearisation: not stated" in printed

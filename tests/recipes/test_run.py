@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,19 @@ def test_a_directory_from_before_a_field_existed_goes_on(corpus: dict[str, Any],
         _train(corpus, tmp_path, max_steps=2, average_last=2)
 
 
+def test_the_best_score_of_a_directory_from_before_there_were_parsers_counts(
+    corpus: dict[str, Any], tmp_path: Path
+) -> None:
+    _train(corpus, tmp_path, max_steps=4)
+    [made] = checkpoint.all_checkpoints(tmp_path)
+    weights, training = (checkpoint.load_tensors(tmp_path, made, training=both) for both in (False, True))
+    shutil.rmtree(tmp_path / "checkpoints" / made.name)
+    before = {name: value for name, value in made.progress.items() if name != "best_score"} | {"best_bleu": 99.0}
+    checkpoint.save(tmp_path, replace(made, progress=before), weights, training)
+    outcome = _train(corpus, tmp_path, max_steps=8)
+    assert (outcome.position.best_score, outcome.position.stale) == (99.0, 1)
+
+
 def test_training_changes_the_weights_and_lowers_the_loss(corpus: dict[str, Any], tmp_path: Path) -> None:
     _train(corpus, tmp_path / "run", max_steps=60, validate_every=60, schedule="inverse-sqrt", lr=3e-3)
     records = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().split("\n") if line]
@@ -205,7 +219,7 @@ def test_patience_counts_validations_without_a_better_bleu(corpus: dict[str, Any
         corpus, tmp_path / "run", patience=2, lr=1e-12, schedule="inverse-sqrt", validate_every=1, max_steps=50
     )
     assert outcome.position.step == 3
-    assert "2 validations without a better BLEU" in outcome.reason
+    assert "2 validations without a better score" in outcome.reason
 
 
 def test_epochs_are_a_limit(corpus: dict[str, Any], tmp_path: Path) -> None:

@@ -56,8 +56,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="two line-aligned files, or one TSV or JSON-lines file; may be repeated",
     )
-    parser.add_argument("--train-weights", nargs="+", metavar="W", help="visits of each --train corpus per epoch")
     parser.add_argument("--valid", nargs="+", metavar="PATH", help="as --train")
+    parser.add_argument("--train-trees", nargs="+", metavar="FILE", help="instead, for a parser: bracketed trees")
+    parser.add_argument("--valid-trees", metavar="FILE", help="as --train-trees")
+    parser.add_argument("--train-weights", nargs="+", metavar="W", help="visits of each training corpus per epoch")
     parser.add_argument("--output", metavar="DIR", help="model directory; the same command again goes on in it")
     parser.add_argument("--source-lang", metavar="L", help="default: the first file's suffix")
     parser.add_argument("--target-lang", metavar="L", help="default: the second file's suffix")
@@ -68,14 +70,15 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a named recipe; `heedful recipes` lists them")
-    parser.add_argument(
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument(
         "--train",
         nargs="+",
         action="append",
-        required=True,
         metavar="PATH",
         help="two line-aligned files, or one TSV or JSON-lines file; may be repeated",
     )
+    data.add_argument("--train-trees", nargs="+", metavar="FILE", help="instead, for a parser: bracketed trees")
     parser.add_argument("--gpu", metavar="KIND", help="P100, V100, A100, H100, H200; default all of them")
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="how many of that kind; default 8")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="of the measurement; default 30")
@@ -118,8 +121,27 @@ def _score(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
 
 
-def _test_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--test", nargs="+", required=True, metavar="PATH", help="as --train of `heedful train`")
+def _parse(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a directory that train wrote with --train-trees")
+    parser.add_argument("input", nargs="?", metavar="INPUT", help="sentences; default stdin")
+    parser.add_argument(
+        "--input-format",
+        choices=("auto", "words", "trees"),
+        default="auto",
+        help="words: one sentence a line, spaces between words; trees: their words and tags; auto looks",
+    )
+    parser.add_argument("--output", metavar="FILE", help="default stdout")
+    parser.add_argument("--pretty", action="store_true", help="drawn for people instead of one tree a line")
+    parser.add_argument("--ensemble", nargs="+", default=(), metavar="MODEL", help="more models of the same vocabulary")
+    add_search_fields(parser)
+    _machine(parser)
+
+
+def _test_set(parser: argparse.ArgumentParser, trees: bool = False) -> None:
+    test = parser.add_mutually_exclusive_group(required=True)
+    test.add_argument("--test", nargs="+", metavar="PATH", help="as --train of `heedful train`")
+    if trees:
+        test.add_argument("--test-trees", metavar="FILE", help="bracketed trees, for a parser")
     parser.add_argument("--json", action="store_true", help="for programs")
     add_search_fields(parser)
     _precision(parser)
@@ -128,8 +150,8 @@ def _test_set(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
-    parser.add_argument("--output", metavar="FILE", help="also writes the translations here")
-    _test_set(parser)
+    parser.add_argument("--output", metavar="FILE", help="also writes the translations or trees here")
+    _test_set(parser, trees=True)
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
@@ -213,8 +235,9 @@ COMMANDS = {
     "train": Command("Train a model, or go on where the same command stopped.", _train, "train", "train"),
     "plan": Command("What a training will cost, before it starts.", _plan, "plan", "plan"),
     "translate": Command("Translate text.", _translate, "translate", "translate"),
+    "parse": Command("Trees of sentences.", _parse, "trees", "parse"),
     "score": Command("Log-probabilities of given pairs.", _score, "translate", "score"),
-    "evaluate": Command("BLEU, chrF and perplexity on a test set.", _evaluate, "evaluate", "evaluate"),
+    "evaluate": Command("BLEU, chrF and perplexity on a test set; of a parser, F1.", _evaluate, "evaluate", "evaluate"),
     "compare": Command("Two models on one test set, with significance.", _compare, "evaluate", "compare"),
     "score-trees": Command("F1 of predicted trees, as EVALB counts it.", _score_trees, "trees", "score_trees"),
     "inspect": Command("Draw or write a sentence's attention.", _inspect, "models", "inspect"),

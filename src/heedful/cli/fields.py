@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
 
 from heedful.data.config import DataConfig
+from heedful.data.treebank.config import TreeConfig
 from heedful.decoding.config import SearchConfig
 from heedful.model.config import RecurrentConfig, TransformerConfig
 from heedful.training.config import TrainingConfig
@@ -12,6 +13,7 @@ from heedful.training.config import TrainingConfig
 _GROUPS: dict[str, tuple[type[Any], ...]] = {
     "model": (TransformerConfig, RecurrentConfig),
     "data": (DataConfig,),
+    "trees": (TreeConfig,),
     "training": (TrainingConfig,),
     "decoding": (SearchConfig,),
 }

@@ -4,14 +4,13 @@ import argparse
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heedful.cli.fields import given_fields
-from heedful.data.corpus import Corpus
 from heedful.errors import HeedfulError
 from heedful.evaluation.tables import columns
 from heedful.recipes.gpus import GPUS, gpu
+from heedful.recipes.job import training_corpora
 from heedful.recipes.named import recipe
 from heedful.recipes.paper import SUSTAINED
 
@@ -27,7 +26,8 @@ def plan(arguments: argparse.Namespace) -> int:
         raise HeedfulError(f"--gpus {arguments.gpus} is no number of GPUs; give 1 or more")
     if not 0 < arguments.seconds < math.inf:
         raise HeedfulError(f"--seconds {arguments.seconds} is no time to measure for; give a number above 0")
-    corpora = [Corpus.of([Path(path) for path in group]) for group in arguments.train]
+    train = [tuple(group) for group in arguments.train] if arguments.train else None
+    corpora = training_corpora(chosen, train, arguments.train_trees, (None, None))
     from heedful.recipes.plan import make_plan
 
     made = make_plan(chosen, corpora, kinds, arguments.gpus, arguments.seconds)

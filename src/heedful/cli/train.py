@@ -6,7 +6,17 @@ import sys
 from heedful.cli.fields import given_fields
 from heedful.recipes.job import make_job
 
-_NAMED = ("recipe", "train_weights", "valid", "output", "source_lang", "target_lang", "init_from")
+_NAMED = (
+    "recipe",
+    "train_trees",
+    "train_weights",
+    "valid",
+    "valid_trees",
+    "output",
+    "source_lang",
+    "target_lang",
+    "init_from",
+)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -19,14 +29,16 @@ def train(arguments: argparse.Namespace) -> int:
 
     outcome = run(job)
     if rank() == 0:
-        print(f"{outcome.reason}; model in {job.output}, best validation BLEU {_bleu(outcome.position.best_bleu)}")
+        measure = "F1" if job.recipe.trees else "BLEU"
+        best = _shown(outcome.position.best_score)
+        print(f"{outcome.reason}; model in {job.output}, best validation {measure} {best}")
         if outcome.mean:
-            count = len(outcome.mean.averaged)
-            print(f"the model is the mean of the last {count} checkpoints, validation BLEU {_bleu(outcome.mean.bleu)}")
+            count, score = len(outcome.mean.averaged), _shown(outcome.mean.score)
+            print(f"the model is the mean of the last {count} checkpoints, validation {measure} {score}")
         if outcome.signal:
             print("the same command goes on from here", file=sys.stderr)
     return 128 + outcome.signal if outcome.signal else 0
 
 
-def _bleu(value: float | None) -> str:
+def _shown(value: float | None) -> str:
     return "not measured yet" if value is None else f"{value:.2f}"

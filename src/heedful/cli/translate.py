@@ -31,7 +31,7 @@ def translate(arguments: argparse.Namespace) -> int:
     window = 1 if interactive else WINDOW
     written = FORMATS[arguments.format]
     translations = translator.translate_stream(lines, window=window, prefix=arguments.prefix, **options)
-    with _destination(arguments.output) as out:
+    with destination(arguments.output) as out:
         for number, translation in enumerate(translations):
             out.write(written(number, translation) + "\n")
             if interactive:
@@ -44,7 +44,7 @@ def score(arguments: argparse.Namespace) -> int:
     translator = load(arguments, arguments.model)
     _, pairs = read_pairs(arguments.pairs, translator)
     scores = translator.score_pairs(pairs)
-    with _destination(arguments.output) as out:
+    with destination(arguments.output) as out:
         out.writelines(f"{log_prob:.6f}\n" for log_prob in scores.log_probs)
     return 0
 
@@ -80,12 +80,12 @@ def read_pairs(paths: Sequence[str], translator: "Translator") -> tuple[Corpus, 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """A text file, whole or not at all."""
-    with _destination(str(path)) as out:
+    with destination(str(path)) as out:
         out.writelines(f"{line}\n" for line in lines)
 
 
 @contextmanager
-def _destination(path: str | None) -> Iterator[TextIO]:
+def destination(path: str | None) -> Iterator[TextIO]:
     """stdout, or a file that is written aside and appears when it is whole; a device or a pipe is written to."""
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]

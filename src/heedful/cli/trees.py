@@ -1,12 +1,28 @@
-"""`heedful score-trees`."""
+"""`heedful score-trees` and `parse`."""
 
 import argparse
+import itertools
 import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from heedful.cli.fields import given_fields
+from heedful.cli.translate import destination, load
 from heedful.data.corpus import read_lines
+from heedful.data.treebank.cleaning import clean
+from heedful.data.treebank.config import TreeConfig
+from heedful.data.treebank.reading import trees_in
+from heedful.data.treebank.tree import Tree
+from heedful.decoding.config import SearchConfig
+from heedful.errors import HeedfulError
 from heedful.evaluation.brackets import as_json, render
 from heedful.evaluation.brackets import score_trees as score
 from heedful.evaluation.evalb import Parameters, read_parameters
+
+if TYPE_CHECKING:
+    from heedful.decoding.parser import Parser
 
 
 def score_trees(arguments: argparse.Namespace) -> int:
@@ -17,3 +33,58 @@ def score_trees(arguments: argparse.Namespace) -> int:
     scores = score(read_lines(arguments.gold), read_lines(arguments.predicted, allow_empty=True), parameters)
     print(json.dumps(as_json(scores), ensure_ascii=False, indent=2) if arguments.json else render(scores))
     return 0
+
+
+def parse(arguments: argparse.Namespace) -> int:
+    """One tree out for every sentence in, on a line unless it is drawn; on a terminal each is answered at once."""
+    parser = load_parser(arguments, arguments.model, *arguments.ensemble)
+    options = given_fields(arguments, SearchConfig)
+    parser.translator.search_with(**options)  # a wrong option is told before the first line is read
+    from heedful.decoding.translator import WINDOW
+
+    interactive = arguments.input is None and sys.stdin.isatty()
+    sentences = _sentences(arguments, parser.config)
+    with destination(arguments.output) as out:
+        for found in parser.parse_stream(sentences, window=1 if interactive else WINDOW, **options):
+            out.write(f"{found.pretty()}\n\n" if arguments.pretty else f"{found}\n")
+            if interactive:
+                out.flush()
+    return 0
+
+
+def load_parser(arguments: argparse.Namespace, *models: str) -> "Parser":
+    """As `load`. Raises `HeedfulError` for a model that makes text."""
+    translator = load(arguments, *models)
+    from heedful.decoding.parser import Parser
+
+    return Parser.of(translator)
+
+
+def _sentences(arguments: argparse.Namespace, config: TreeConfig) -> Iterator[str | Tree]:
+    """Words or trees, as the first line that is not blank says, unless the command does."""
+    path, kind = arguments.input or "-", arguments.input_format
+    lines = read_lines(path, allow_empty=True)
+    begin = list(_up_to_text(lines))
+    everything = itertools.chain(begin, lines)
+    if kind == "words" or (kind == "auto" and not _begins_a_tree(begin[-1] if begin else "")):
+        yield from everything
+        return
+    try:
+        for _, tree in trees_in(everything):
+            yield clean(tree, replace(config, empty_nodes="drop")) or ""
+    except ValueError as error:
+        name = "stdin" if path == "-" else path
+        raise HeedfulError(f"{name}, {error}; if these are words, pass --input-format words") from None
+
+
+def _up_to_text(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if line.strip():
+            return
+
+
+def _begins_a_tree(line: str) -> bool:
+    """A bracket with a label or another bracket behind it; in text with spaces between words, one stands alone."""
+    rest = line.lstrip()[1:]
+    return line.lstrip()[:1] == "(" and (rest.lstrip()[:1] in ("", "(") or not rest[0].isspace())

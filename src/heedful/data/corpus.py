@@ -132,7 +132,11 @@ class Corpus:
     def digest(self) -> str:
         """SHA-256 of the files' contents, and of what says how they are read."""
         keys = (self.source_lang, self.target_lang) if self.format == "jsonl" else ()
-        total = hashlib.sha256("\n".join((self.format, *keys)).encode())
+        return self.digest_with("\n".join((self.format, *keys)))
+
+    def digest_with(self, how: str) -> str:
+        """SHA-256 of the files' contents and of these words, which say how they are read."""
+        total = hashlib.sha256(how.encode())
         for path in self.paths:
             try:
                 with path.open("rb") as file:

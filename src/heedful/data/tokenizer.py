@@ -39,6 +39,7 @@ _BREAKS = "\0\r\n"
 _TRAINING_CHARACTERS = 100_000_000
 _FEW = 8
 _HALF_SURROGATE = "a text holds half a surrogate pair, which is no character; give UTF-8"
+_MOST_SYMBOLS = 1 << 15
 
 
 class Tokenizer:
@@ -67,6 +68,26 @@ class Tokenizer:
         cannot fill is capped with a notice; where it is too small for the alphabet, the rarest characters are
         left to bytes. Raises `HeedfulError` where there is no text.
         """
+        learned = cls._learned(sentences, config, config.tokenizer, config.vocab_size, config.character_coverage)
+        if learned.vocab_size < config.vocab_size:
+            logger.warning(
+                f"the training text is too small for a vocabulary of {config.vocab_size} pieces; "
+                f"it has {learned.vocab_size}"
+            )
+        return learned
+
+    @classmethod
+    def train_symbols(cls, sentences: Iterable[str], config: DataConfig) -> Self:
+        """A piece for every symbol that stands between spaces, however many; `config.max_length` alone matters.
+
+        Raises `HeedfulError` where there is no text.
+        """
+        return cls._learned(sentences, config, "word", _MOST_SYMBOLS, 1.0)
+
+    @classmethod
+    def _learned(
+        cls, sentences: Iterable[str], config: DataConfig, kind: str, vocab_size: int, coverage: float
+    ) -> Self:
         longest = PIECE_CHARACTERS * config.max_length
         sample = _sample(sentences, longest)
         if not sample:
@@ -75,13 +96,13 @@ class Tokenizer:
             )
         model = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(_fit_alphabet(sample, config.vocab_size - _RESERVED)),
+            sentence_iterator=iter(_fit_alphabet(sample, vocab_size - _RESERVED)),
             model_writer=model,
-            model_type=config.tokenizer,
-            vocab_size=max(config.vocab_size, _RESERVED),
+            model_type=kind,
+            vocab_size=max(vocab_size, _RESERVED),
             hard_vocab_limit=False,
-            character_coverage=config.character_coverage,
-            split_digits=config.split_digits,
+            character_coverage=coverage,
+            split_digits=config.split_digits and kind != "word",
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
             byte_fallback=True,
@@ -94,13 +115,7 @@ class Tokenizer:
             eos_id=EOS,
             minloglevel=2,
         )
-        tokenizer = cls(model.getvalue())
-        if tokenizer.vocab_size < config.vocab_size:
-            logger.warning(
-                f"the training text is too small for a vocabulary of {config.vocab_size} pieces; "
-                f"it has {tokenizer.vocab_size}"
-            )
-        return tokenizer
+        return cls(model.getvalue())
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -147,8 +162,10 @@ class Tokenizer:
         """A random segmentation of every text, a pure function of the arguments; `seed` has 32 bits.
 
         `alpha` is the dropout probability of BPE-dropout (Provilkov et al. 2020), or the smoothing of
-        subword regularisation with a unigram model (Kudo 2018).
+        subword regularisation with a unigram model (Kudo 2018). Symbols, which have no parts, are as they are.
         """
+        if len(self.words()) == self.vocab_size - _BYTES.stop:
+            return self.encode_all(texts)
         try:
             return self._sampler.sample(texts, seed, alpha)
         except UnicodeEncodeError:
@@ -161,6 +178,11 @@ class Tokenizer:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary's own names: "▁dog", "<0xE2>", "</s>"."""
         return [self._pieces[token] for token in ids]
+
+    def words(self) -> dict[str, int]:
+        """The pieces that begin a word, as they are spelled behind the space, with their tokens."""
+        learned = ((token, self._pieces[token]) for token in range(_BYTES.stop, self.vocab_size))
+        return {piece[1:]: token for token, piece in learned if piece.startswith(_SPACE) and piece != _SPACE}
 
     def word_ids(self, ids: Sequence[int]) -> list[int]:
         """For every token the index of its word in `decode(ids).split()`.

@@ -31,6 +31,18 @@ class Filter(Protocol):
         ...
 
 
+class Demands(Protocol):
+    """What the targets of some texts have to be, whatever a model says of them."""
+
+    def shortest(self, text: int) -> int:
+        """Tokens that this text's target needs at least, EOS included."""
+        ...
+
+    def filter(self, texts: Sequence[int], max_lengths: Int[Tensor, " texts"]) -> Filter:
+        """For a batch of them, in whose search `sentences` are numbered in this order."""
+        ...
+
+
 class Ban:
     """Some tokens never come."""
 

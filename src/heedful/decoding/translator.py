@@ -14,17 +14,19 @@ import torch
 from heedful.checkpoint import LoadedModel, load_model
 from heedful.data.batches import Batch, collate_pairs
 from heedful.data.tokenizer import BOS, EOS, PAD, PIECE_CHARACTERS, UNK, Tokenizer, Tokenizers
+from heedful.data.treebank.config import TreeConfig
 from heedful.decoding import alignment, forced
 from heedful.decoding.choosers import BeamSearch, Chooser, Sampling, draw_uniforms
 from heedful.decoding.config import SearchConfig
 from heedful.decoding.ensemble import EnsembleState, ensemble_step, model_step
-from heedful.decoding.filters import Ban, BeginWith
+from heedful.decoding.filters import Ban, BeginWith, Demands, Filter
 from heedful.decoding.native.choice import Engines
 from heedful.decoding.native.engine import Engine
 from heedful.decoding.penalty import PENALTIES, Penalty
 from heedful.decoding.request import Request
 from heedful.decoding.search import Hypothesis, search
 from heedful.decoding.translation import TextHypothesis, Translation
+from heedful.decoding.tree_symbols import TreeSymbols
 from heedful.errors import HeedfulError
 from heedful.model.build import device_named
 from heedful.model.seq2seq import Seq2Seq
@@ -66,14 +68,18 @@ class Translator:
         draw: Callable[[Translation], str] | None = None,
         max_tokens: int = MAX_TOKENS,
         precision: str = "float32",
+        demands: Callable[[Sequence[str]], Demands] | None = None,
     ) -> None:
-        """`search` and `precision` are what a call does not say, `draw` makes the HTML that a notebook shows."""
+        """`search` and `precision` are what a call does not say, `draw` makes the HTML that a notebook shows.
+
+        `demands` makes what every call's targets have to be, where they may not be just anything.
+        """
         if any(model.training for model in models):
             raise ValueError("a model in training mode translates with dropout; call .eval() first")
         self.models, self.tokenizers, self.search = list(models), tokenizers, search or SearchConfig()
         self.loaded, self.draw, self.max_tokens = list(loaded), draw, max_tokens
-        self.precision = precision
-        self._engines = Engines(self.models, bos=BOS, eos=EOS, bans=_NEVER)
+        self.precision, self.demands = precision, demands
+        self._engines = Engines(self.models, bos=BOS, eos=EOS, bans=_NEVER, filtered=demands is not None)
 
     @classmethod
     def load(
@@ -98,9 +104,12 @@ class Translator:
                         f"{other.directory} has another {side} vocabulary than {first.directory}; an ensemble needs "
                         "models of one vocabulary: train the second with --init-from the first"
                     )
-        search = SearchConfig(**first.config["decoding"])
+        search, trees = SearchConfig(**first.config["decoding"]), first.config.get("trees")
         models = [each.model for each in loaded]
-        translator = cls(models, first.tokenizers, search, loaded=loaded, draw=draw, precision=precision)
+        demands = TreeSymbols(TreeConfig(**trees), first.tokenizers.target).of_texts if trees else None
+        translator = cls(
+            models, first.tokenizers, search, loaded=loaded, draw=draw, precision=precision, demands=demands
+        )
         translator.search_with()  # a precision that does not exist is told now
         return translator
 
@@ -117,12 +126,14 @@ class Translator:
         texts: Sequence[str] | str,
         *,
         prefixes: Sequence[str] | str | None = None,
+        demands: Demands | None = None,
         batch_tokens: int = BATCH_TOKENS,
         **options: Any,
     ) -> list[Translation]:
         """One translation for each text, in order; a single text counts as one of a list.
 
-        A translation begins with its prefix; one prefix is for all. Options are the fields of `Request`:
+        A translation begins with its prefix; one prefix is for all. `demands` are those of these texts, in place of
+        the translator's own. Options are the fields of `Request`:
         beam_size, length_penalty, length_penalty_kind, max_extra_tokens, n_best, precision; sample, temperature,
         top_k, top_p, seed. Raises `HeedfulError` for one that does not fit.
         """
@@ -131,7 +142,7 @@ class Translator:
         every = list(repeat(prefixes or "", len(texts)) if isinstance(prefixes, str | None) else prefixes)
         if len(every) != len(texts):
             raise HeedfulError(f"{len(texts)} texts have {len(every)} prefixes; give one each, or one for all")
-        return self._translate(texts, every, request, batch_tokens, 0)
+        return self._translate(texts, every, request, batch_tokens, 0, demands)
 
     def translate_stream(
         self,
@@ -197,33 +208,53 @@ class Translator:
         return alignment.align(cross, source_words, self.tokenizers.target.word_ids(target))
 
     def _translate(
-        self, texts: Sequence[str], prefixes: Sequence[str], request: Request, batch_tokens: int, start: int
+        self,
+        texts: Sequence[str],
+        prefixes: Sequence[str],
+        request: Request,
+        batch_tokens: int,
+        start: int,
+        demands: Demands | None = None,
     ) -> list[Translation]:
         """`start` is the number of texts that came before."""
+        if demands is None and self.demands:
+            demands = self.demands(texts)
         blank = [not text or text.isspace() for text in texts]
         filled = [row for row in range(len(texts)) if not blank[row]]
         numbers = [start + row for row in filled]
         sources = self._encode(self.tokenizers.source, [texts[row] for row in filled], numbers)
         begun = self._encode(self.tokenizers.target, [prefixes[row] for row in filled], numbers)
         answers = {row: self._answer(text, [], []) for row, text in enumerate(texts) if blank[row]}
-        engine = self._engines.serving(request)
+        engine = None if demands else self._engines.serving(request)
         most = math.inf if engine else batch_tokens  # the engine makes batches of its own
         for places in _batches([len(source) + 1 for source in sources], most):
             chosen = [sources[place] for place in places], [begun[place] for place in places]
             if engine:
                 found = self._search_compiled(engine, *chosen, request, batch_tokens)
             else:
-                found = self._search(*chosen, [numbers[place] for place in places], request)
+                rows = [filled[place] for place in places]
+                found = self._search(*chosen, [start + row for row in rows], request, demands, rows)
             for place, hypotheses in zip(places, found, strict=True):
                 answers[filled[place]] = self._answer(texts[filled[place]], sources[place], hypotheses)
         return [answers[row] for row in range(len(texts))]
 
     @torch.no_grad()
     def _search(
-        self, sources: Sequence[list[int]], prefixes: Sequence[list[int]], numbers: Sequence[int], request: Request
+        self,
+        sources: Sequence[list[int]],
+        prefixes: Sequence[list[int]],
+        numbers: Sequence[int],
+        request: Request,
+        demands: Demands | None,
+        rows: Sequence[int],
     ) -> list[list[Hypothesis]]:
+        """`numbers` are those of the lines, `rows` those of the texts that the demands are made of."""
         batch = self._collate(sources, [()] * len(sources))
         max_lengths = _max_lengths(sources, prefixes, request)
+        filters: list[Filter] = [Ban(_NEVER), BeginWith(prefixes)]
+        if demands:
+            max_lengths = [max(own, demands.shortest(row)) for own, row in zip(max_lengths, rows, strict=True)]
+            filters.append(demands.filter(rows, torch.tensor(max_lengths, device=batch.source.device)))
         chooser = _chooser(request, numbers, max(max_lengths))
         low = request.precision == "bfloat16"
         with torch.autocast(batch.source.device.type, torch.bfloat16) if low else nullcontext():
@@ -240,7 +271,7 @@ class Translator:
                 max_lengths=torch.tensor(max_lengths, device=batch.source.device),
                 chooser=chooser,
                 penalty=_penalty(request),
-                filters=(Ban(_NEVER), BeginWith(prefixes)),
+                filters=filters,
                 n_best=request.n_best,
             )
 

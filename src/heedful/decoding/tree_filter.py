@@ -16,7 +16,8 @@ from torch.nn import functional as F
 MOST_OPENED = 16
 """Brackets that open between two words at most; treebanks have up to 8 (CRAFT)."""
 _LEAF, _OPEN, _CLOSE, _OTHER = range(4)
-_ANY = -1
+FREE = -1
+"""In place of a leaf's token: any leaf."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class FormTree:
     """Every sequence is, once ended, one bracket over exactly its sentence's words, in at most so many tokens.
 
     `words` are the numbers of words, at least 1; a tree over n words needs n + 3 tokens, EOS included, so
-    `max_lengths` are not below. `leaves`, where given, are the leaf token of each word; -1 leaves it open.
+    `max_lengths` are not below. `leaves`, where given, are the leaf token of each word; `FREE` stands for any.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class FormTree:
             for kind in kinds:
                 self._barred[may, self._kinds == kind] = 0.0
         longest = max(map(len, leaves), default=0)
-        padded = [[*row, *[_ANY] * (longest - len(row) + 1)] for row in leaves]
+        padded = [[*row, *[FREE] * (longest - len(row) + 1)] for row in leaves]
         self._given = torch.tensor(padded, device=device) if leaves else None
 
     def __call__(
@@ -145,8 +146,8 @@ class FormTree:
         kept = [(closing, moves.close), (torch.full_like(closing, self.eos), moves.end)]
         if self._given is not None:
             given = self._given[sentences, (self.words[sentences] - place.unused).clamp(max=self._given.size(1) - 1)]
-            kept.append((given.clamp(min=0).unsqueeze(1), leaf & (given != _ANY)))
-            leaf = leaf & (given == _ANY)
+            kept.append((given.clamp(min=0).unsqueeze(1), leaf & (given != FREE)))
+            leaf = leaf & (given == FREE)
         values = [log_probs.gather(1, token) for token, _ in kept]
         log_probs += self._barred[leaf + 2 * moves.open]
         for (token, allowed), value in zip(kept, values, strict=True):

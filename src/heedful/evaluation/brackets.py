@@ -146,11 +146,15 @@ def render(scores: TreeScores) -> str:
     lines = [f"{all_.errors} errors, {all_.skips} skips in {all_.sentences} sentences"]
     lines += [f"  line {line}: {score.status}, {shown(score.reason)}" for line, score in failed[:_SHOWN]]
     lines += [f"  and {len(failed) - _SHOWN} more"] if len(failed) > _SHOWN else []
-    rows: list[tuple[str, ...]] = [("", "all", f"up to {scores.cutoff} words")]
-    for name, title in _TITLES.items():
-        form = "{}" if name in ("sentences", "valid") else "{:.2f}"
-        rows.append((title, *(form.format(getattr(each, name)) for each in (all_, short))))
+    own = zip(figures(all_), figures(short), strict=True)
+    rows = [("", "all", f"up to {scores.cutoff} words"), *((title, one, other) for (title, one), (_, other) in own)]
     return "\n".join([*lines, "", *columns(rows)])
+
+
+def figures(scores: BracketScores) -> list[tuple[str, str]]:
+    """Titles and figures for a person, without errors and skips."""
+    values = ((name, title, getattr(scores, name)) for name, title in _TITLES.items())
+    return [(title, f"{value}" if name in ("sentences", "valid") else f"{value:.2f}") for name, title, value in values]
 
 
 _TITLES = {

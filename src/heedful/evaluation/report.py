@@ -86,8 +86,8 @@ def evaluate_strings(
         bleu_lowercased_tokenized=bleu_tokenized.value,
         bleu_lowercased_tokenized_signature=bleu_tokenized.signature,
         exact_match=exact_match(hypotheses, references),
-        perplexity=_finite(likelihood.perplexity) if likelihood else None,
-        perplexity_per_word=_finite(likelihood.perplexity_per_word) if likelihood else None,
+        perplexity=finite(likelihood.perplexity) if likelihood else None,
+        perplexity_per_word=finite(likelihood.perplexity_per_word) if likelihood else None,
         bleu_by_length=score_by_length(sources, hypotheses, references, plain, length_unit(source_language)),
         provenance=provenance,
     )
@@ -112,11 +112,12 @@ def render(evaluation: Evaluation) -> str:
     lines = [f"{number}  {note}" for number, (_, _, note) in zip(numbers, scores, strict=True)]
     lines += ["", f"BLEU by source length in {unit}, {evaluation.sentences} sentences in all", *columns(lengths)]
     if evaluation.provenance:
-        lines += ["", *_provenance_lines(evaluation.provenance)]
+        lines += ["", *provenance_lines(evaluation.provenance)]
     return "\n".join(lines)
 
 
-def _provenance_lines(provenance: Provenance) -> list[str]:
+def provenance_lines(provenance: Provenance) -> list[str]:
+    """For a person."""
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     penalty = f"{provenance.length_penalty:g} ({provenance.length_penalty_kind})"
     rows = [
@@ -129,7 +130,8 @@ def _provenance_lines(provenance: Provenance) -> list[str]:
     return [f"{title:<9} {shown(text)}" for title, text in rows if text]
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
+    """None for what JSON has no number for."""
     return number if math.isfinite(number) else None
 
 

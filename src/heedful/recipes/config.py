@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from heedful.data.config import DataConfig
+from heedful.data.treebank.config import TreeConfig
 from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
 from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
@@ -18,7 +19,7 @@ from heedful.training.config import TrainingConfig
 
 logger = logging.getLogger("heedful")
 
-SECTIONS = ("model", "data", "training", "decoding")
+SECTIONS = ("model", "data", "trees", "training", "decoding")
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,12 @@ class Recipe:
     data: DataConfig
     training: TrainingConfig
     decoding: SearchConfig = field(default_factory=SearchConfig)
+    trees: TreeConfig | None = None
+    """None where the target is text: then this is no parser."""
 
     def fields(self) -> Iterator[tuple[str, "Field[Any]"]]:
         """Every field that can be overridden, with the section it stands in."""
-        for section in SECTIONS:
+        for section in self._sections():
             for each in fields(getattr(self, section)):
                 if each.name != "architecture":
                     yield section, each
@@ -45,7 +48,7 @@ class Recipe:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """As it stands in config.json."""
-        return {section: asdict(getattr(self, section)) for section in SECTIONS}
+        return {section: asdict(getattr(self, section)) for section in self._sections()}
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """With these fields changed; values may be text, as flags are.
@@ -65,6 +68,8 @@ class Recipe:
                 raise HeedfulError("share-embeddings all needs vocabulary joint; give target or none")
             logger.warning("separate vocabularies: the source's embeddings are not shared with the target's")
             recipe = replace(recipe, model=replace(recipe.model, share_embeddings="target"))
+        if recipe.trees and recipe.data.vocabulary == "joint":
+            raise HeedfulError("vocabulary joint cannot be: a parser's target is symbols; leave it separate")
         if recipe.training.weight_decay and recipe.training.optimizer == "adam":
             raise HeedfulError(
                 "weight_decay needs optimizer adamw or muon: pass --optimizer adamw, or leave --weight-decay out"
@@ -76,9 +81,14 @@ class Recipe:
             )
         return recipe
 
+    def _sections(self) -> list[str]:
+        return [section for section in SECTIONS if getattr(self, section) is not None]
+
     def _unknown(self, name: str) -> str:
         flag = name.replace("_", "-")
         listing = f"`heedful recipes {self.name}` lists its fields"
+        if name in [each.name for each in fields(TreeConfig)]:
+            return f"recipe {self.name} makes text of text and has no field {flag}; take a recipe that makes trees"
         if any(name == each.name for kind in (TransformerConfig, RecurrentConfig) for each in fields(kind)):
             return f"recipe {self.name} is a {self.model.architecture} and has no field {flag}; {listing}"
         near = difflib.get_close_matches(name, [each.name for _, each in self.fields()], 1, 0.0)[0]

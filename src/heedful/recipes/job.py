@@ -7,12 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from heedful.data.corpus import Corpus
+from heedful.data.treebank.config import TreeConfig
+from heedful.data.treebank.corpus import TreeCorpus
 from heedful.errors import HeedfulError
 from heedful.recipes.config import Recipe, read_yaml
-from heedful.recipes.named import DEFAULT, recipe
+from heedful.recipes.named import DEFAULT, PARSER, recipe
 
 Paths = str | Path | Sequence[str | Path]
 
+_NAMED = (
+    "recipe",
+    "train",
+    "train_trees",
+    "train_weights",
+    "valid",
+    "valid_trees",
+    "output",
+    "source_lang",
+    "target_lang",
+    "init_from",
+)
 _TOKENIZER_FIELDS = ("tokenizer", "vocab_size", "vocabulary", "character_coverage", "split_digits")
 
 
@@ -31,44 +45,76 @@ class Job:
 def make_job(config: str | Path | None, arguments: Mapping[str, Any]) -> Job:
     """A job from a YAML file's fields, overridden by `arguments`; None stands for not given.
 
-    Both know recipe, train, train_weights, valid, output, source_lang, target_lang, init_from and every field of
-    the recipe. Raises `HeedfulError` for what is unknown, missing or of the wrong form.
+    Both know recipe, train, train_trees, train_weights, valid, valid_trees, output, source_lang, target_lang,
+    init_from and every field of the recipe. Raises `HeedfulError` for what is unknown, missing or of the wrong form.
     """
     values = read_yaml(Path(config)) if config else {}
     values |= {name: value for name, value in arguments.items() if value is not None}
-    named = {
-        name: values.pop(name, None)
-        for name in ("recipe", "train", "train_weights", "valid", "output", "source_lang", "target_lang", "init_from")
-    }
-    for name in ("train", "valid", "output"):
-        if not named[name]:
-            raise HeedfulError(f"--{name} is missing; `heedful train --help` shows what to pass")
+    named = {name: values.pop(name, None) for name in _NAMED}
     for name in ("recipe", "output", "source_lang", "target_lang", "init_from"):
         if not isinstance(named[name], str | Path | None):
             raise _wrong(name, named[name], "text, in YAML between quotation marks")
-    languages = named["source_lang"], named["target_lang"]
-    corpora = [Corpus.of(_paths("train", group), *languages) for group in _groups(named["train"])]
     init_from = Path(named["init_from"]) if named["init_from"] else None
-    chosen = recipe(named["recipe"] or DEFAULT) if not init_from else _recipe_of(init_from, named["recipe"])
+    default = PARSER if named["train_trees"] else DEFAULT
+    chosen = recipe(named["recipe"] or default) if not init_from else _recipe_of(init_from, named["recipe"])
+    settled = _unchanged(chosen, chosen.override(values)) if init_from else chosen.override(values)
+    languages = named["source_lang"], named["target_lang"]
+    corpora = training_corpora(settled, named["train"], named["train_trees"], languages)
+    valid = _validation_corpus(settled, named, languages)
+    if not named["output"]:
+        raise _missing("output")
     return Job(
-        _unchanged(chosen, chosen.override(values)) if init_from else chosen.override(values),
+        settled,
         corpora,
         _weights(named["train_weights"], len(corpora)),
-        Corpus.of(_paths("valid", named["valid"]), *languages),
+        valid,
         Path(named["output"]),
         init_from,
     )
 
 
+def training_corpora(chosen: Recipe, train: Any, train_trees: Any, languages: Sequence[str | None]) -> list[Corpus]:
+    """Trees for a parser, text for any other model. Raises `HeedfulError` for what is missing or of the other kind."""
+    right, wrong = ("train_trees", "train") if chosen.trees else ("train", "train_trees")
+    given = {"train": train, "train_trees": train_trees}
+    if given[wrong]:
+        raise HeedfulError(f"{_flag(wrong)} is not for recipe {chosen.name}: give it {_flag(right)}")
+    if not given[right]:
+        raise _missing(right)
+    if chosen.trees:
+        return [TreeCorpus.read(path, chosen.trees) for path in _paths("train_trees", train_trees)]
+    return [Corpus.of(_paths("train", group), *languages) for group in _groups(train)]
+
+
+def _validation_corpus(chosen: Recipe, named: Mapping[str, Any], languages: Sequence[str | None]) -> Corpus:
+    name = "valid_trees" if chosen.trees else "valid"
+    if not named[name]:
+        raise _missing(name)
+    paths = _paths(name, named[name])
+    if chosen.trees is None:
+        return Corpus.of(paths, *languages)
+    if len(paths) != 1:
+        raise _wrong(name, named[name], "one path")
+    return TreeCorpus.read(paths[0], chosen.trees)
+
+
+def _missing(name: str) -> HeedfulError:
+    return HeedfulError(f"{_flag(name)} is missing; `heedful train --help` shows what to pass")
+
+
 def _paths(name: str, group: Any) -> tuple[Path, ...]:
     paths = (group,) if isinstance(group, str | Path) else group
     if not isinstance(paths, list | tuple) or not all(isinstance(path, str | Path) for path in paths):
-        raise _wrong(name, group, "one path or two")
+        raise _wrong(name, group, "one path or two" if "trees" not in name else "paths")
     return tuple(Path(path) for path in paths)
 
 
 def _wrong(name: str, value: Any, wanted: str) -> HeedfulError:
     return HeedfulError(f"{name.replace('_', '-')} cannot be {value!r}: give {wanted}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _groups(train: Any) -> list[Any]:
@@ -102,7 +148,8 @@ def _recipe_of(model: Path, name: str | None) -> Recipe:
 
     config = load_config(model)
     own = recipe(name or config["recipe"])
-    made = replace(own, model=_rebuilt(config["model"]))
+    trees = config.get("trees")
+    made = replace(own, model=_rebuilt(config["model"]), trees=trees and TreeConfig(**trees))
     return made.override({field: config["data"][field] for field in _TOKENIZER_FIELDS})
 
 
@@ -118,7 +165,9 @@ def _unchanged(start: Recipe, asked: Recipe) -> Recipe:
     """Raises `HeedfulError` where flags would change what the weights of --init-from are the weights of."""
     dropouts = {"dropout", "attention_dropout"}
     before, now = start.values(), asked.values()
-    fixed = {field.name for section, field in start.fields() if section == "model"} - dropouts | {*_TOKENIZER_FIELDS}
+    fixed = {field.name for section, field in start.fields() if section in ("model", "trees")} - dropouts | {
+        *_TOKENIZER_FIELDS
+    }
     if different := sorted(name for name in fixed if before[name] != now[name]):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in different)
         raise HeedfulError(

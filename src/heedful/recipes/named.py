@@ -3,13 +3,16 @@
 import difflib
 
 from heedful.data.config import DataConfig
+from heedful.data.treebank.config import TreeConfig
+from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
 from heedful.model.config import RecurrentConfig, TransformerConfig
 from heedful.recipes import paper
 from heedful.recipes.config import Recipe
 from heedful.training.config import TrainingConfig
 
-DEFAULT = "tiny"
+DEFAULT, PARSER = "tiny", "parse-small"
+"""What a training takes that names no recipe: of text, and of trees."""
 
 _small_data = TrainingConfig(
     schedule="inverse-sqrt",
@@ -55,6 +58,33 @@ _RECIPES = (
         TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, norm_position="pre"),
         DataConfig(batch_tokens=2048),
         _small_data,
+    ),
+    Recipe(
+        "parse-small",
+        "A parser for some 3,000 to 20,000 trees (Section 6.3); the default for trees.",
+        TransformerConfig(
+            layers=4,
+            d_model=256,
+            d_ff=512,
+            heads=4,
+            dropout=0.3,
+            attention_dropout=0.1,
+            norm_position="pre",
+            share_embeddings="target",
+        ),
+        DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=2048, max_length=512),
+        TrainingConfig(
+            schedule="inverse-sqrt",
+            lr=1e-3,
+            warmup_steps=1000,
+            clip_norm=1.0,
+            ema_decay=0.999,
+            validate_every=500,
+            patience=12,
+            max_steps=30_000,
+        ),
+        SearchConfig(length_penalty=0.3, max_extra_tokens=300),
+        TreeConfig(linearisation="in-order", leaves="tags"),
     ),
     *paper.RECIPES,
 )

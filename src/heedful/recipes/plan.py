@@ -135,7 +135,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     with tempfile.TemporaryDirectory(prefix="heedful-plan-") as name:
         directory = Path(name)
         sample = _sample(corpora, lines, directory)
-        tokenizers = learn_tokenizers([sample], recipe.data)
+        tokenizers = learn_tokenizers([sample], recipe)
         data = TrainingData.prepare([sample], None, tokenizers, recipe.data, training.seed, directory / "data")
         batches = data.batches(0)
         facts, lengths = _facts(recipe, data, batches, lines, min(lines, _SAMPLE), tokenizers)

@@ -1,6 +1,5 @@
 """From two text files to a trained model directory: recipe → tokens → model → trainer."""
 
-import math
 import platform
 import shutil
 import subprocess
@@ -17,18 +16,15 @@ from pydantic import TypeAdapter
 from heedful import checkpoint
 from heedful.checkpoint import Checkpoint
 from heedful.data.batches import TrainingData
-from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizer, Tokenizers
-from heedful.decoding.translator import Translator
 from heedful.errors import HeedfulError
-from heedful.evaluation.bleu import bleu
-from heedful.evaluation.likelihood import perplexity, perplexity_per_word
 from heedful.memory import settle_memory
 from heedful.model.build import build_model, native_precision
 from heedful.model.config import ModelConfig
-from heedful.recipes.config import SECTIONS
+from heedful.recipes.config import SECTIONS, Recipe
 from heedful.recipes.job import Job
+from heedful.recipes.validation import make_validation
 from heedful.training import distributed
 from heedful.training.optimizer import check_schedule
 from heedful.training.trainer import Model, Outcome, Trainer, Validation
@@ -85,7 +81,7 @@ def _train(job: Job, device: torch.device) -> Outcome:
     # the cosine keeps the length it was started with
     decay = config["training"]["decay_steps"] or config["training"]["max_steps"]
     training = replace(recipe.training, decay_steps=decay)
-    validate = _validation(job, tokenizers)
+    validate = make_validation(recipe, job.valid, tokenizers)
     trainer = Trainer(model.to(device), data, training, model_config.d_model, validate, job.output)
     finished = trainer.finished()
     outcome = Outcome(f"this run is finished: {finished}", trainer.position) if finished else trainer.run()
@@ -110,7 +106,8 @@ def _average_last(job: Job, model: Model, validate: Callable[[Model], Validation
     model.eval()
     with torch.no_grad():
         scores = validate(model)
-    return checkpoint.save(job.output, replace(mean, bleu=scores.bleu, perplexity=scores.perplexity), weights)
+    mean = replace(mean, bleu=scores.bleu, f1=scores.f1, perplexity=scores.perplexity)
+    return checkpoint.save(job.output, mean, weights)
 
 
 def _prepare(job: Job) -> None:
@@ -138,7 +135,7 @@ def _start(job: Job, record: Mapping[str, Any]) -> None:
         shutil.rmtree(directory.resolve(), ignore_errors=True)
     if directory.exists() and any(directory.iterdir()):
         raise HeedfulError(f"{directory} is not empty and holds no run of heedful; name a new or empty directory")
-    tokenizers = Tokenizers.load(job.init_from) if job.init_from else learn_tokenizers(job.train, recipe.data)
+    tokenizers = Tokenizers.load(job.init_from) if job.init_from else learn_tokenizers(job.train, recipe)
     parents = [path for path in directory.parents if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -157,13 +154,14 @@ def _start(job: Job, record: Mapping[str, Any]) -> None:
         raise
 
 
-def learn_tokenizers(corpora: Sequence[Corpus], config: DataConfig) -> Tokenizers:
-    """The vocabularies of a training on these corpora."""
-    sides = range(2)
+def learn_tokenizers(corpora: Sequence[Corpus], recipe: Recipe) -> Tokenizers:
+    """The vocabularies of a training on these corpora; a parser's symbols are never cut into pieces."""
+    sides, config = range(2), recipe.data
     if config.vocabulary == "joint":
         joint = Tokenizer.train((pair[side] for side in sides for c in corpora for pair in c.pairs()), config)
         return Tokenizers(joint, joint)
-    source, target = (Tokenizer.train((pair[side] for c in corpora for pair in c.pairs()), config) for side in sides)
+    learn = (Tokenizer.train, Tokenizer.train_symbols if recipe.trees else Tokenizer.train)
+    source, target = (learn[side]((pair[side] for c in corpora for pair in c.pairs()), config) for side in sides)
     return Tokenizers(source, target)
 
 
@@ -172,7 +170,7 @@ def _record(job: Job) -> dict[str, Any]:
     recipe, first = job.recipe, job.train[0]
     # to the last line: what is wrong with it is told now, not at the first validation
     if not sum(1 for source, target in job.valid.pairs() if source.strip() and target.strip()):
-        raise HeedfulError(f"{job.valid.paths[0]}: the validation set has no sentence pair; give one with --valid")
+        raise HeedfulError(f"{job.valid.paths[0]}: the validation set has no sentence pair; give one that has")
     return {
         "recipe": recipe.name,
         "languages": [first.source_lang, first.target_lang],
@@ -226,7 +224,9 @@ def _same_run(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What may not change between two starts of one run: all but the limits, the paths and the versions."""
-    flat = {name: value for section in SECTIONS for name, value in config[section].items() if name not in _LIMITS}
+    flat = {
+        name: value for section in SECTIONS for name, value in config.get(section, {}).items() if name not in _LIMITS
+    }
     corpora = config["corpora"]
     return flat | {
         "training data": [(corpus["sha256"][:12], corpus["weight"]) for corpus in corpora["train"]],
@@ -234,26 +234,3 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "languages": list(config["languages"]),
         "init-from weights": (config["init_from"] or {}).get("sha256"),
     }
-
-
-def _validation(job: Job, tokenizers: Tokenizers) -> Callable[[Model], Validation]:
-    """Perplexity, and BLEU from real decoding."""
-    pairs = [pair for pair in job.valid.pairs() if pair[0].strip() and pair[1].strip()]
-    search = replace(job.recipe.decoding, beam_size=job.recipe.training.validate_beam_size)
-
-    def validate(model: Model) -> Validation:
-        translator = Translator([model], tokenizers, search)
-        hypotheses = [translation.text for translation in translator.translate([source for source, _ in pairs])]
-        references = [target for _, target in pairs]
-        scores = translator.score_pairs(pairs)
-        score = bleu(hypotheses, references, job.valid.target_lang)
-        log_prob = math.fsum(scores.log_probs)
-        return Validation(
-            perplexity(log_prob, sum(scores.tokens)),
-            perplexity_per_word(log_prob, references),
-            score.value,
-            score.signature,
-            hypotheses,
-        )
-
-    return validate

@@ -54,11 +54,11 @@ class TrainingConfig:
     validate_every: Count = 1000
     """Updates between validations; each writes a checkpoint."""
     validate_beam_size: Count = 1
-    """Beam of the BLEU measured during training."""
+    """Beam of the BLEU, or the F1, measured during training."""
     keep_last: Count = 5
     """Newest checkpoints kept."""
     keep_best: Count = 3
-    """Checkpoints of the best validation BLEU kept."""
+    """Checkpoints of the best validation BLEU or F1 kept."""
     average_last: Count = 1
     """Checkpoints at the end of training whose mean is its result (Section 6.1); 1 is off."""
     log_every: Count = 50
@@ -70,7 +70,7 @@ class TrainingConfig:
     max_minutes: Positive | None = None
     """Stop after so many minutes, interruptions not counted."""
     patience: Count | None = None
-    """Stop after so many validations without a better BLEU."""
+    """Stop after so many validations without a better BLEU or F1."""
     device: str = "auto"
     """cpu, cuda, cuda:N; auto takes a GPU where there is one."""
     threads: Threads | None = None

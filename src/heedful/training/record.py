@@ -125,7 +125,8 @@ def training_note(step: int, values: dict[str, Any]) -> str:
 def say_validation(meter: Meter, step: int, values: dict[str, Any], best: bool) -> None:
     """A validation, on a line of its own."""
     mark = "  (best)" if best else ""
+    measure = "F1" if "valid_f1" in values else "BLEU"
     meter.say(
         f"step {step}  validation: perplexity {values['valid_perplexity']:.4g}, "
-        f"{values['valid_perplexity_per_word']:.4g} per word, BLEU {values['valid_bleu']:.2f}{mark}"
+        f"{values['valid_perplexity_per_word']:.4g} per word, {measure} {values[f'valid_{measure.lower()}']:.2f}{mark}"
     )

@@ -71,9 +71,17 @@ class Validation:
 
     perplexity: float
     perplexity_per_word: float
-    bleu: float
-    bleu_signature: str
     hypotheses: Sequence[str]
+    bleu: float | None = None
+    """Of a model that makes text."""
+    bleu_signature: str | None = None
+    f1: float | None = None
+    """Labelled, of a parser."""
+
+    @property
+    def score(self) -> float:
+        """By which checkpoints are chosen; higher is better."""
+        return (self.bleu if self.f1 is None else self.f1) or 0.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Position:
     batches: int = 0
     """Batches that this epoch has, 0 while nobody has counted them."""
     seconds: float = 0.0
-    best_bleu: float | None = None
+    best_score: float | None = None
     stale: int = 0
     """Validations since the best."""
 
@@ -136,7 +144,7 @@ class Trainer:
             (config.max_steps, position.step, "steps"),
             (config.max_epochs, position.epoch, "epochs"),
             (config.max_minutes, position.seconds / 60, "minutes"),
-            (config.patience, position.stale, "validations without a better BLEU"),
+            (config.patience, position.stale, "validations without a better score"),
         )
         return next((f"{limit:g} {name}" for limit, done, name in limits if limit and done >= limit), None)
 
@@ -270,15 +278,16 @@ class Trainer:
         if recorder:
             meter.update(self._share(), "validating")
             validation = self._validated()
-        bleu = distributed.from_first(validation.bleu if validation else 0.0, self.model.device)
-        best = self.position.best_bleu is None or bleu > self.position.best_bleu
+        score = distributed.from_first(validation.score if validation else 0.0, self.model.device)
+        best = self.position.best_score is None or score > self.position.best_score
         self.position = replace(
             self.position,
-            best_bleu=bleu if best else self.position.best_bleu,
+            best_score=score if best else self.position.best_score,
             stale=0 if best else self.position.stale + 1,
         )
         if recorder and validation:
-            scores = {f"valid_{name}": value for name, value in asdict(validation).items() if name != "hypotheses"}
+            known = {name: value for name, value in asdict(validation).items() if value is not None}
+            scores = {f"valid_{name}": value for name, value in known.items() if name != "hypotheses"}
             recorder.write(self.position.step, scores)
             say_validation(meter, self.position.step, scores, best)
         self._save(validation)  # every process has to know that this step is saved
@@ -314,6 +323,7 @@ class Trainer:
             self.position.step,
             self.position.epoch,
             bleu=validation.bleu if validation else None,
+            f1=validation.f1 if validation else None,
             perplexity=validation.perplexity if validation else None,
             progress=asdict(self.position),
         )
@@ -334,7 +344,10 @@ class Trainer:
             weights = {name: training.pop(f"weights/{name}") for name in weights}
         load_weights(self.model, weights)
         load_optimizer_tensors(self.model, self.optimizer, training)
-        self.position = Position(**newest.progress)
+        progress = dict(newest.progress)
+        if "best_bleu" in progress:  # its name in directories of before there were parsers
+            progress["best_score"] = progress.pop("best_bleu")
+        self.position = Position(**progress)
         self._saved = newest.step
 
     @contextmanager

@@ -37,7 +37,7 @@ def clean(tree: Tree, config: TreeConfig) -> Tree | None:
     Raises `ValueError` for a bracket that holds nothing, where these are not to be dropped.
     """
     levels: list[list[Node]] = [[]]
-    for event, node in events(_rooted(tree)):
+    for event, node in events(rooted(tree)):
         if isinstance(node, Leaf):
             if config.traces or node.tag != _TRACE:
                 levels[-1].append(node)
@@ -55,5 +55,6 @@ def clean(tree: Tree, config: TreeConfig) -> Tree | None:
     return next((node for node in levels[0] if isinstance(node, Tree)), None)
 
 
-def _rooted(tree: Tree) -> Tree:
+def rooted(tree: Tree) -> Tree:
+    """The tree with its outer bracket, or a new one, as its root TOP."""
     return Tree(ROOT, tree.children if tree.label in _ROOTS else (tree,))

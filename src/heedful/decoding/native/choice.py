@@ -17,15 +17,25 @@ logger = logging.getLogger("heedful")
 class Engines:
     """The engines of a translator, one for each precision, made when first wanted and anew once weights change."""
 
-    def __init__(self, models: Sequence[Seq2Seq[Any, Any]], *, bos: int, eos: int, bans: Sequence[int]) -> None:
-        self._models, self._tokens = models, {"bos": bos, "eos": eos, "bans": bans}
+    def __init__(
+        self,
+        models: Sequence[Seq2Seq[Any, Any]],
+        *,
+        bos: int,
+        eos: int,
+        bans: Sequence[int],
+        filtered: bool = False,
+    ) -> None:
+        """`filtered` says that there are filters besides, of which the compiled engine knows none."""
+        self._models, self._tokens, self._filtered = models, {"bos": bos, "eos": eos, "bans": bans}, filtered
         self._made: dict[str, Engine | None] = {}
         self._state: list[tuple[int, int, int]] = []
         self._told = False
 
     def serving(self, request: Request) -> Engine | None:
         """None where the plain path has to be taken; if that means float32 instead of int8, it is said once."""
-        engine = None if request.sample or len(self._models) > 1 else self._of(request.precision)
+        plain = request.sample or len(self._models) > 1 or self._filtered
+        engine = None if plain else self._of(request.precision)
         if engine is None and request.precision == "int8" and not self._told:
             self._told = True
             logger.warning("int8 is for the compiled engine, which cannot be had here: float32 is taken instead")
