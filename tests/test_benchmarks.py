@@ -1,12 +1,14 @@
 """The benchmarks' own bookkeeping, and the GPU script's dry run; no peer needs to be installed."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu
+import heedful
+from benchmarks import gpu, parsing
 from benchmarks.contender import Bench, from_metrics
 from benchmarks.contenders import Heedful, contenders
 from benchmarks.environments import ENVIRONMENTS, python_of
@@ -19,6 +21,8 @@ from benchmarks.shapes import SHAPES, TrainingShape, shape
 from benchmarks.tables import Spread, ratios, table
 from benchmarks.text import Text, target_tokens
 from heedful.recipes.named import recipe
+from tests.small import SMALL
+from tests.treebank import write_treebank
 
 
 def bench(tmp_path: Path, tokens: list[int]) -> Bench:
@@ -152,3 +156,17 @@ def test_the_gpu_script_dry_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert float(used.removesuffix(" %")) == pytest.approx(100 * expected, rel=0.05, abs=0.1)
     assert sum(target_tokens(made.batches)) > 0
     assert "not installed" in report.read_text()
+
+
+def test_the_parsing_benchmark_runs_both_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trees = write_treebank(tmp_path / "trees.mrg", 1, 20)
+    heedful.train(train_trees=trees, valid_trees=trees, output=tmp_path / "run", **SMALL, max_steps=1)
+    flags = [trees, "--sentences", "3", "--words", "5", "--rounds", "1", "--max-extra-tokens", "9"]
+    monkeypatch.setattr(sys, "argv", ["parsing", str(tmp_path / "run"), *flags])
+    parsing.main()
+    printed = capsys.readouterr().out
+    assert re.search(r"\| constrained \| [\d.]+ \| [\d.]+ \|\n\| unconstrained ", printed)
+    texts = parsing.texts_of(Path(trees), heedful.load_parser(tmp_path / "run"), 500, 7)
+    assert [len(text.split()) for text in texts] == [7] * 500
