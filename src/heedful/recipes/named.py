@@ -15,9 +15,11 @@ DEFAULT, PARSER = "tiny", "parse-small"
 """What a training takes that names no recipe: of text, and of trees."""
 
 _small_data = TrainingConfig(
+    optimizer="muon",
     schedule="inverse-sqrt",
-    lr=3e-3,
-    warmup_steps=1000,
+    lr=4.5e-3,
+    warmup_steps=500,
+    precision="auto",
     clip_norm=1.0,
     ema_decay=0.999,
     validate_every=500,
