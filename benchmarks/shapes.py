@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_LIKE_PEERS = {"batch_tokens": 4096, "label_smoothing": 0.1, "clip_norm": 1.0, "ema_decay": 0.0, "seed": 1}
+_LIKE_PEERS = {
+    "optimizer": "adam",
+    "batch_tokens": 4096,
+    "label_smoothing": 0.1,
+    "clip_norm": 1.0,
+    "ema_decay": 0.0,
+    "seed": 1,
+}
 _SCHEDULE = {"schedule": "inverse-sqrt", "lr": 2e-3, "warmup_steps": 1000}
 
 
