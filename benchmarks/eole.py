@@ -26,7 +26,9 @@ class Eole(Contender):
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / "eole.yaml"
         config.write_text(yaml.safe_dump(eole_config(bench, directory)))
-        return [self.python.with_name("eole"), "train", "-config", config]
+        # what it prints: the file that it logs to itself stays behind
+        redirect = 'exec "$0" train -config "$1" > "$2" 2>&1'
+        return ["bash", "-c", redirect, self.python.with_name("eole"), config, directory / "train.log"]
 
     def progress(self, bench: Bench, directory: Path) -> Progress | None:
         log = directory / "train.log"
@@ -59,7 +61,6 @@ def eole_config(bench: Bench, directory: Path) -> dict[str, object]:
         "overwrite": True,
         "save_data": str(directory / "run"),
         "report_every": 1,
-        "log_file": str(directory / "train.log"),
         "data": {
             "corpus": {
                 "path_src": str(source),

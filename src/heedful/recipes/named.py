@@ -1,6 +1,7 @@
 """The recipes by name."""
 
 import difflib
+from dataclasses import replace
 
 from heedful.data.config import DataConfig
 from heedful.data.treebank.config import TreeConfig
@@ -50,9 +51,11 @@ _RECIPES = (
     Recipe(
         "rnn-attention",
         "RNN Seq2Seq with attention: the decoder looks at every encoder state at every step.",
-        RecurrentConfig(attention="dot", share_embeddings="all"),
-        DataConfig(batch_tokens=2048),
-        _recurrent,
+        RecurrentConfig(attention="dot", share_embeddings="all", dropout=0.3),
+        DataConfig(batch_tokens=4096),
+        replace(
+            _recurrent, optimizer="muon", lr=6e-3, warmup_steps=300, beta2=0.98, adam_epsilon=1e-9, precision="auto"
+        ),
     ),
     Recipe(
         "tiny",
