@@ -212,9 +212,28 @@ def _table1(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
 
 
+def _table3(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", choices=("seconds", "minutes", "hours", "paper"), default="minutes")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="train and val in it, as `heedful fetch` writes them"
+    )
+    parser.add_argument("--source-lang", default="en", metavar="LANG", help="ending of its source files; default en")
+    parser.add_argument("--target-lang", default="de", metavar="LANG", help="ending of its target files; default de")
+    parser.add_argument("--rows", metavar="NAMES", help="A1,B2,…; base is always among them; default all")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each row, under the seeds 1 to N")
+    parser.add_argument("--list", action="store_true", help="say what would run and how long it will take, no more")
+    parser.add_argument(
+        "--output", default="table3", metavar="DIR", help="models, table, numbers, picture; goes on there"
+    )
+    _machine(parser)
+
+
 REPRODUCTIONS = {
     "table1": Command(
         "Section 4: what layer types cost and connect, counted and measured.", _table1, "reproduce", "table1"
+    ),
+    "table3": Command(
+        "Section 6.2: variations of the model, trained and compared with the paper's.", _table3, "reproduce", "table3"
     ),
 }
 

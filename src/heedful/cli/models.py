@@ -13,7 +13,7 @@ from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
 from heedful.recipes import paper
 from heedful.recipes.config import Recipe
-from heedful.recipes.named import DEFAULT, recipe
+from heedful.recipes.named import DEFAULT, recipe, variations
 from heedful.recipes.named import recipes as all_recipes
 
 
@@ -93,6 +93,9 @@ def recipes(arguments: argparse.Namespace) -> int:
     for each in all_recipes():
         default = "  (the default)" if each.name == DEFAULT else ""
         print(f"{each.name:14} {each.summary}{default}")
+    print("\nTable 3's rows, variations of base (Section 6.2); `heedful reproduce table3` trains them all:")
+    for each in variations():
+        print(f"{each.name:14} {each.summary}")
     return 0
 
 

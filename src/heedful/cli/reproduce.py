@@ -1,9 +1,11 @@
 """`heedful reproduce NAME`: the paper's tables, made anew."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from heedful.cli.translate import use_threads
+from heedful.errors import HeedfulError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,3 +37,34 @@ def table1(arguments: argparse.Namespace) -> int:
     save_picture(output / "table1.png", table)
     print(f"{plain(made)}\n\n{headline(table)}\n\n{table.machine}\nIn {output}: table1.md, table1.csv, table1.png")
     return 0
+
+
+def table3(arguments: argparse.Namespace) -> int:
+    """Trains what is not trained yet and prints how it compares; 128 + the signal's number where one stopped it."""
+    from heedful.reproduce.table3.profile import PROFILES, chosen_rows
+
+    rows, profile = chosen_rows(arguments.rows), PROFILES[arguments.profile]
+    if arguments.seeds < 1:
+        raise HeedfulError(f"--seeds {arguments.seeds} is none; give 1 or more")
+    from heedful.evaluation.tables import columns
+    from heedful.inspection.picture import check_matplotlib
+    from heedful.model.build import device_named
+    from heedful.reproduce.table3.data import corpora
+    from heedful.reproduce.table3.experiment import Experiment
+    from heedful.reproduce.table3.report import listing, save_report
+    from heedful.training.distributed import rank
+
+    check_matplotlib()
+    use_threads(arguments.threads)
+    device, output = device_named(arguments.device), Path(arguments.output)
+    data = corpora(Path(arguments.data), (arguments.source_lang, arguments.target_lang), profile, output / "data")
+    experiment = Experiment.of(rows, profile, range(1, arguments.seeds + 1), data, output, arguments.device)
+    if arguments.list:
+        print("\n".join(columns(listing(experiment))))
+        return 0
+    signal = experiment.work()
+    if rank() == 0:
+        print(save_report(experiment.table(device), output))
+        if signal:
+            print("the same command goes on from here", file=sys.stderr)
+    return 128 + signal if signal else 0

@@ -96,13 +96,18 @@ _RECIPES = (
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """All of them, in the lecture's order."""
+    """All but Table 3's rows, in the lecture's order."""
     return _RECIPES
+
+
+def variations() -> tuple[Recipe, ...]:
+    """Table 3's rows, in the paper's order."""
+    return paper.VARIATIONS
 
 
 def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises `HeedfulError` naming the nearest."""
-    by_name = {known.name: known for known in _RECIPES}
+    by_name = {known.name: known for known in (*_RECIPES, *paper.VARIATIONS)}
     if name not in by_name:
         near = difflib.get_close_matches(name, by_name, 1, 0.0)[0]
         raise HeedfulError(f"unknown recipe {name}; the nearest is {near}, `heedful recipes` lists them all")

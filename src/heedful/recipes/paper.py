@@ -6,6 +6,7 @@ from heedful.data.config import DataConfig
 from heedful.data.treebank.config import TreeConfig
 from heedful.decoding.config import SearchConfig
 from heedful.model.config import TransformerConfig
+from heedful.recipes import table3
 from heedful.recipes.config import Recipe
 from heedful.training.config import TrainingConfig
 
@@ -43,6 +44,25 @@ RECIPES = (
         TreeConfig(linearisation="top-down", leaves="tags"),
     ),
 )
+
+
+def _row(row: table3.Row) -> Recipe:
+    """Base, changed, without averaging of checkpoints, and validated by the search that the table's BLEU is from."""
+    base = RECIPES[0]
+    in_model = {name: value for name, value in row.changes.items() if hasattr(base.model, name)}
+    in_training = {name: value for name, value in row.changes.items() if name not in in_model}
+    training = replace(base.training, average_last=1, validate_beam_size=base.decoding.beam_size)
+    return replace(
+        base,
+        name=row.recipe,
+        summary=row.change,
+        model=replace(base.model, **in_model),
+        training=replace(training, **in_training),
+    )
+
+
+VARIATIONS = tuple(_row(row) for row in table3.ROWS)
+"""Table 3 (Section 6.2), row by row."""
 
 _SECTIONS = {
     "layers": "3.1",
@@ -141,7 +161,7 @@ _HOURS = {"base": 12.0, "big": 84.0}
 
 def is_paper(recipe: Recipe) -> bool:
     """Whether this is a recipe of the paper's."""
-    return any(recipe.name == own.name for own in RECIPES)
+    return any(recipe.name == own.name for own in (*RECIPES, *VARIATIONS))
 
 
 def section(recipe: Recipe, field: str) -> str:
