@@ -132,10 +132,11 @@ def test_the_interval_of_a_correlation() -> None:
 
 def test_pairs_are_counted_where_the_paper_tells_them_apart() -> None:
     paper = {"a": 1.0, "b": 2.0, "c": 2.0, "d": 3.0}  # b and c are equal: five pairs
-    assert pairs(paper, {"a": [5.0], "b": [6.0], "c": [7.0], "d": [6.5]}) == Pairs(5, 4, None)
+    assert pairs(paper, {"a": [5.0], "b": [6.0], "c": [7.0], "d": [6.5]}) == Pairs(5, 4, 0, 0)
     # a lies far below the others, whatever seeds are drawn; b, c and d overlap
     seeds = {"a": [1.0, 1.1], "b": [5.0, 9.0], "c": [6.0, 8.0], "d": [4.0, 12.0]}
-    assert pairs(paper, seeds) == Pairs(5, 5, 3)
+    assert pairs(paper, seeds) == Pairs(5, 5, 5, 3)
+    assert pairs(paper, seeds | {"c": [7.0]}) == Pairs(5, 5, 3, 2), "c has no spread"
 
 
 def _result(perplexity: float, bleu: float) -> Result:
@@ -172,6 +173,12 @@ def test_a_table_of_few_rows_says_so() -> None:
     table = _table(lambda row, _: (row.perplexity, row.bleu), rows=ROWS[:2])
     assert headline(table).startswith("Too few rows")
     assert [row[0][0] for row in sheets(table)[1].rows[1:]] == ["A", "A"]
+
+
+def test_scores_that_are_all_the_same_have_no_order() -> None:
+    said = headline(_table(lambda row, _: (row.perplexity, 0.0)))
+    assert "perplexity τ = 1.00" in said
+    assert "BLEU the same in all rows" in said
 
 
 def test_the_table_has_means_and_their_spread(tmp_path: Path) -> None:
@@ -248,8 +255,11 @@ def test_the_command_goes_on_and_compares(
     assert _command(data, output, *rows) == 0
     text = capsys.readouterr().out
     assert "Kendall's τ_b" in text
-    assert "2 seeds or more" in text
+    assert "seeds of a row: 2." in text
     assert (output / "table3.md").read_text().count("\n| ") == 2 * 2 + 4 + 3 * 2
+    # the table is of all that is there, whatever part the last command asked for
+    assert _command(data, output, "--rows", "B1") == 0
+    assert capsys.readouterr().out == text
 
 
 def test_the_list_says_what_would_run_and_trains_nothing(

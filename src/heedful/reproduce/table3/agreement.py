@@ -10,6 +10,8 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 
 _SAMPLES, _SEED = 2000, 1
+FEWEST = 3
+"""Rows that have an order to speak of."""
 _SURE = 0.95
 """Share of the draws in which a pair has to stand the same way round."""
 
@@ -29,8 +31,10 @@ class Pairs:
 
     told: int
     agree: int
-    sure: int | None
-    """Of those that agree, how many do so in nearly every draw of seeds; None where there is one seed somewhere."""
+    several: int
+    """Of those that agree, how many have several seeds on both sides."""
+    sure: int
+    """Of these, how many agree in nearly every draw of seeds."""
 
 
 def kendall(x: Values, y: Values) -> float:
@@ -44,10 +48,10 @@ def kendall(x: Values, y: Values) -> float:
 def correlation(paper: Sequence[float], ours: Sequence[Sequence[float]]) -> Correlation | None:
     """Between the paper's values and the means of ours over seeds; rows are drawn anew, and the seeds of each.
 
-    None of fewer than three rows, and where all are equal.
+    None of fewer than `FEWEST` rows, and where all are equal.
     """
     theirs = np.array(paper)
-    tau = kendall(theirs, _means(ours)) if len(paper) > 2 else float("nan")
+    tau = kendall(theirs, _means(ours)) if len(paper) >= FEWEST else float("nan")
     if np.isnan(tau):
         return None
     generator = np.random.default_rng(_SEED)
@@ -66,7 +70,7 @@ def pairs(paper: Mapping[str, float], ours: Mapping[str, Sequence[float]]) -> Pa
     seeds = [ours[name] for name in names]
     means = _means(seeds)
     draws = np.stack([_drawn(generator, seeds) for _ in range(_SAMPLES)])
-    told = agree = sure = 0
+    told = agree = several = sure = 0
     for one, other in itertools.combinations(range(len(names)), 2):
         sign = np.sign(paper[names[one]] - paper[names[other]])
         if sign == 0:
@@ -74,8 +78,11 @@ def pairs(paper: Mapping[str, float], ours: Mapping[str, Sequence[float]]) -> Pa
         told += 1
         if np.sign(means[one] - means[other]) == sign:
             agree += 1
+            if min(len(seeds[one]), len(seeds[other])) == 1:
+                continue
+            several += 1
             sure += bool(np.mean(np.sign(draws[:, one] - draws[:, other]) == sign) >= _SURE)
-    return Pairs(told, agree, sure if min(map(len, seeds)) > 1 else None)
+    return Pairs(told, agree, several, sure)
 
 
 def _means(ours: Sequence[Sequence[float]]) -> Values:

@@ -12,7 +12,7 @@ from heedful.evaluation.bleu import bleu
 from heedful.model.complexity import training_flops
 from heedful.recipes.config import Recipe
 from heedful.recipes.plan import make_plan
-from heedful.recipes.table3 import Row
+from heedful.recipes.table3 import BASE, ROWS, Row
 from heedful.reproduce import queue
 from heedful.reproduce.machine import machine
 from heedful.reproduce.queue import Result, Run
@@ -28,8 +28,10 @@ class Experiment:
     """Rows under seeds, on one corpus."""
 
     profile: Profile
-    runs: Mapping[Run, Row]
-    """In the order in which they are trained."""
+    recipes: Mapping[str, Recipe]
+    """Of all rows, by name."""
+    runs: Sequence[Run]
+    """What is asked for, in the order in which it is trained."""
     root: Path
     """Of the model directories; those of another profile have another."""
 
@@ -44,27 +46,30 @@ class Experiment:
         device: str = "auto",
     ) -> Self:
         """Every row under the first seed, then every row under the next, so that a table stands early."""
-        recipes = [(profile.recipe(row).override({"device": device}), row) for row in rows]
-        runs = {Run(row.name, recipe, *corpora, seed): row for seed in seeds for recipe, row in recipes}
-        return cls(profile, runs, output / "models" / profile.name)
+        recipes = {row.name: profile.recipe(row).override({"device": device}) for row in ROWS}
+        runs = [Run(row.name, recipes[row.name], *corpora, seed) for seed in seeds for row in rows]
+        return cls(profile, recipes, runs, output / "models" / profile.name)
 
     def work(self) -> int | None:
         """Trains what is not finished; the signal that ended it early. Raises `HeedfulError`."""
-        return queue.work(list(self.runs), self.root).signal
+        return queue.work(self.runs, self.root).signal
 
     def results(self) -> dict[Run, Result]:
-        """Of the runs that are finished."""
-        return queue.results(list(self.runs), self.root)
+        """Of what is asked for, as far as it is finished."""
+        return queue.results(self.runs, self.root)
 
     def table(self, device: torch.device) -> Table:
-        """Of the runs that are finished, row by row."""
-        found = self.results()
-        by_row: dict[str, dict[int, Result]] = {}
-        for run, result in found.items():
-            by_row.setdefault(run.name, {})[run.seed] = result
-        rows = {row.name: row for row in self.runs.values()}
-        lines = [Line(row, by_row[name]) for name, row in rows.items() if name in by_row]
+        """Of every run that is finished, row by row: those of earlier commands too, of whatever rows and seeds."""
         train, valid = self._corpora
+        known = {
+            row.name: sorted(int(path.name.partition("-")[2]) for path in (self.root / row.name).glob("seed-*"))
+            for row in ROWS
+        }
+        runs = [Run(name, self.recipes[name], train, valid, seed) for name, seeds in known.items() for seed in seeds]
+        by_row: dict[str, dict[int, Result]] = {}
+        for run, result in queue.results(runs, self.root).items():
+            by_row.setdefault(run.name, {})[run.seed] = result
+        lines = [Line(row, by_row[row.name]) for row in ROWS if row.name in by_row]
         data = (
             f"{train.count():,} pairs {train.source_lang}-{train.target_lang}, validated on {valid.count():,} (SHA-256 "
             f"{train.digest()[:12]}, {valid.digest()[:12]})"
@@ -73,7 +78,7 @@ class Experiment:
 
     def expected_hours(self) -> dict[Run, float]:
         """Of every run as a whole, validations not counted: base is measured, the others follow by their FLOPs."""
-        base = next(iter(self.runs)).recipe
+        base = self.recipes[BASE]
         plan = make_plan(base, [self._corpora[0]], (), 1, _SECONDS)
         source, target = round(plan.data.source_tokens), round(plan.data.target_tokens)
         tokens = plan.data.pairs_per_update * plan.data.target_tokens
@@ -90,5 +95,4 @@ class Experiment:
 
     @property
     def _corpora(self) -> tuple[Corpus, Corpus]:
-        first = next(iter(self.runs))
-        return first.train, first.valid
+        return self.runs[0].train, self.runs[0].valid

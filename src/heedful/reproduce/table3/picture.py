@@ -35,7 +35,7 @@ def _differences(panel: Any, table: Table, metric: Metric, title: str, apart: Ca
         panel.plot([paper, mean], [place, place], color=LINE, linewidth=2.5, zorder=2)
         once = {} if place else {"label": "one seed"}
         values = [apart(value, ours) for value in line.values(metric)]
-        if table.most_seeds > 1:
+        if table.seeds[1] > 1:
             panel.plot(values, [place] * len(values), marker="|", markersize=9, color=_OURS, alpha=0.6, **dots, **once)
         panel.plot(
             *([paper], [place]),

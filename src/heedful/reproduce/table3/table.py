@@ -53,14 +53,10 @@ class Table:
     machine: str
 
     @property
-    def seeds(self) -> int:
-        """Runs of the row that has fewest."""
-        return min((len(line.results) for line in self.lines), default=0)
-
-    @property
-    def most_seeds(self) -> int:
-        """Runs of the row that has most."""
-        return max((len(line.results) for line in self.lines), default=0)
+    def seeds(self) -> tuple[int, int]:
+        """Runs of the row that has fewest, and of the one that has most."""
+        counts = [len(line.results) for line in self.lines]
+        return min(counts), max(counts)
 
     def correlation(self, metric: Metric) -> Correlation | None:
         """Over all rows."""
