@@ -183,10 +183,11 @@ class Trainer:
                 if step % self.config.validate_every == 0:
                     self._validate_and_save(meter, recorder)
                     window.restart()
-        if self._signal is None and self._saved != self.position.step:
-            self._validate_and_save(meter, recorder)
-        elif self._saved != self.position.step:
-            self._save(None)
+        if self._saved != self.position.step:
+            if self._signal is None or self.finished():  # told to leave at the very end: nothing would go on
+                self._validate_and_save(meter, recorder)
+            else:
+                self._save(None)
         return reason
 
     def update(self, group: Sequence[np.ndarray]) -> tuple[float, float, int, float, float]:
