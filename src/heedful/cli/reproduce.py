@@ -1,9 +1,11 @@
-"""`heedful reproduce NAME`: the paper's tables, made anew."""
+"""`heedful reproduce NAME`: the paper's tables and the lecture's claims, made anew."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from heedful.cli.translate import use_threads
+from heedful.errors import HeedfulError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,4 +36,32 @@ def table1(arguments: argparse.Namespace) -> int:
     write_file(output / "table1.csv", to_csv(table).encode())
     save_picture(output / "table1.png", table)
     print(f"{plain(made)}\n\n{headline(table)}\n\n{table.machine}\nIn {output}: table1.md, table1.csv, table1.png")
+    return 0
+
+
+def lecture(arguments: argparse.Namespace) -> int:
+    """Prints what was seen in each experiment; pictures, tables and numbers go to the directory."""
+    from heedful.inspection.picture import check_matplotlib
+    from heedful.model.build import device_named
+    from heedful.reproduce.lecture.bench import Bench
+    from heedful.reproduce.lecture.experiments import carry_out, chosen
+    from heedful.reproduce.lecture.profile import PROFILES
+    from heedful.reproduce.lecture.trainings import StoppedError
+
+    experiments = chosen(arguments.only)
+    if arguments.seeds < 1:
+        raise HeedfulError(f"--seeds {arguments.seeds} is none; give 1 or more")
+    check_matplotlib()
+    use_threads(arguments.threads)
+    device, output = device_named(arguments.device), Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    data = (Path(arguments.data), arguments.source_lang, arguments.target_lang) if arguments.data else None
+    bench = Bench(PROFILES[arguments.profile], tuple(range(1, arguments.seeds + 1)), device, output, data)
+    try:
+        for name, seen in carry_out(experiments, bench):
+            print(f"{name}: {seen}", flush=True)
+    except StoppedError as stopped:
+        print("the same command goes on from here", file=sys.stderr)
+        return 128 + stopped.signal
+    print(f"In {output}: lecture.md, and {', '.join(f'{each.name}.md, .csv, .png' for each in experiments)}")
     return 0
