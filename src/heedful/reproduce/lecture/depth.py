@@ -199,8 +199,10 @@ def _seen(found: Sequence[Stacked]) -> str:
 
 
 def _draw(path: Path, found: Sequence[Stacked], metric: str) -> None:
+    from matplotlib.ticker import NullFormatter
+
     depths = _depths(found)
-    title = "Skip connections and norms: gradients of fresh weights, and what is learned"
+    title = "Norms, with skip connections (dashed: without): gradients of fresh weights, and what is learned"
     with page(path, 4.6 * max(2, len(depths)), 8.2, title) as figure:
         panels = figure.subplots(2, max(2, len(depths)), squeeze=False)
         for panel, depth in zip(panels[0], depths, strict=False):
@@ -209,6 +211,8 @@ def _draw(path: Path, found: Sequence[Stacked], metric: str) -> None:
                     panel.plot(range(1, 2 * depth + 1), each.by_layer, **_look(each.variant))
             panel.axvline(depth + 0.5, color=MUTED, linewidth=0.8)
             panel.set_yscale("log")
+            panel.yaxis.set_minor_formatter(NullFormatter())
+            panel.set_xticks([1, depth, 2 * depth], ["1", f"{depth} | 1", str(depth)])
             panel.set_xlabel("layers of the encoder | of the decoder", color=MUTED)
             frame(panel, f"gradient norm by layer, {depth} layers")
         for panel, skip in zip(panels[1], (True, False), strict=False):
@@ -221,13 +225,13 @@ def _draw(path: Path, found: Sequence[Stacked], metric: str) -> None:
             frame(panel, f"{metric}, {'with' if skip else 'without'} skip connections")
         for panel in [*panels[0][len(depths) :], *panels[1][2:]]:
             panel.set_visible(False)
-        legend(figure, panels[0][0], columns=5)
+        legend(figure, panels[1][0], columns=3)
 
 
 def _look(variant: Variant) -> dict[str, Any]:
-    """A colour for the norm, dashes without skip connections."""
+    """A colour for the norm, dashes without skip connections; the legend is of those with."""
     colour = COLOURS[[label for label, _, _ in _NORMS].index(variant.norm)]
-    return {"color": colour, "linestyle": "-" if variant.skip else (0, (3, 2)), "label": variant.name, "linewidth": 1.7}
+    return {"color": colour, "linestyle": "-" if variant.skip else (0, (3, 2)), "label": variant.norm, "linewidth": 1.7}
 
 
 EXPERIMENT = Experiment(

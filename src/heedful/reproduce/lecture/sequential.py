@@ -16,7 +16,7 @@ from heedful.reproduce.lecture.bench import Bench, Experiment
 from heedful.reproduce.lecture.finding import Finding, Line, three
 from heedful.reproduce.lecture.generations import RNN, TRANSFORMER, generations, sizes
 from heedful.reproduce.lecture.gradient import VOCAB, random_batch
-from heedful.reproduce.panels import COLOURS, MUTED, frame, legend, page
+from heedful.reproduce.panels import COLOURS, MUTED, frame, legend, logarithmic, page
 from heedful.reproduce.sheets import Sheet
 
 ALONE, BATCH = "one sentence", "batch"
@@ -130,6 +130,7 @@ def _draw(path: Path, found: Found) -> None:
                     panel.plot(_lengths(found), times, color=colour, label=name, marker="o", markersize=3.5)
                 panel.set_xscale("log", base=2)
                 panel.set_yscale("log")
+                logarithmic(panel.yaxis)
                 panel.set_xticks(_lengths(found), [str(n) for n in _lengths(found)])
                 frame(panel, f"{direction}, {kind}")
             row[0].set_ylabel("microseconds a token", color=MUTED)

@@ -16,7 +16,7 @@ from heedful.reproduce.lecture.finding import Finding, Line, mean, three
 from heedful.reproduce.lecture.generations import ATTENTIVE, generations
 from heedful.reproduce.lecture.tasks import TEST, Task
 from heedful.reproduce.lecture.trainings import Trained, train_all
-from heedful.reproduce.panels import COLOURS, MUTED, frame, legend, page
+from heedful.reproduce.panels import COLOURS, MUTED, frame, legend, logarithmic, page
 from heedful.reproduce.sheets import Sheet
 
 _SENTENCES = 100
@@ -141,9 +141,10 @@ def _draw(path: Path, found: Sequence[Weighed]) -> None:
                 panels[0].plot(steps, losses, color=colour, label=label, linewidth=1.6)
                 panels[1].plot(steps, norms, color=colour, linewidth=1.6)
         for panel, title in zip(panels, ("training loss, nats a token", "gradient norm, before clipping"), strict=True):
-            panel.set_yscale("log")
             panel.set_xlabel("updates", color=MUTED)
             frame(panel, title)
+        panels[1].set_yscale("log")
+        logarithmic(panels[1].yaxis)
         legend(figure, panels[0], columns=2)
 
 
