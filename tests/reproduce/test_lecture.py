@@ -1,6 +1,7 @@
 """The lecture's experiments: their measures against independent ones, their sentences against made-up numbers."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,19 @@ from torch import Tensor
 
 from heedful.cli.main import main
 from heedful.data.batches import Batch
+from heedful.errors import HeedfulError
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.model.embedding import TokenEmbedding
 from heedful.model.seq2seq import Seq2Seq
-from heedful.reproduce.lecture import gradient, sequential
+from heedful.reproduce.lecture import depth, gradient, sequential
+from heedful.reproduce.lecture.bench import Bench
 from heedful.reproduce.lecture.generations import generations
 from heedful.reproduce.lecture.profile import PROFILES, Profile
 from heedful.reproduce.lecture.sequential import Times
+from heedful.reproduce.lecture.tasks import given
+from heedful.reproduce.lecture.trainings import train_all
+from heedful.training.trainer import Trainer
 
 TINY = TransformerConfig(layers=1, d_model=7, heads=1, d_ff=11, dropout=0.0)
 
@@ -147,3 +153,78 @@ def test_an_error_is_one_line(
     assert errors.count("\n") == 1
     assert part in errors
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def _bench(directory: Path, **sizes: int) -> Bench:
+    return Bench(replace(PROFILES["seconds"], **sizes), (1, 2), torch.device("cpu"), directory)
+
+
+def test_a_training_is_done_once_whoever_asks(tmp_path: Path) -> None:
+    bench = _bench(tmp_path)
+    task = bench.dates()
+    models = generations(bench.profile.transformer, task.data.vocab_size)
+    first = train_all(bench, task, {"rnn": models["rnn"]}, 3)
+    assert [(each.name, each.seed) for each in first] == [("rnn", 1), ("rnn", 2)]
+    assert [each.result.step for each in first if each.result] == [3, 3]
+    assert all(len(each.answers["test"]) == bench.profile.lines[2] for each in first)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("models/**/*") if path.is_file()}
+    assert train_all(bench, task, {"rnn": models["rnn"]}, 3) == first
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_what_diverges_is_a_result_and_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = replace(_bench(tmp_path), seeds=(1,))
+    task = bench.dates()
+    models = generations(bench.profile.transformer, task.data.vocab_size)
+    asked, update = [], Trainer.update
+
+    def diverge(self: Trainer, group: object) -> object:
+        asked.append(self.directory.parent.name)
+        if self.directory.parent.name == "dates-rnn":
+            raise self._diverged("loss", float("inf"), [], 0)
+        return update(self, group)
+
+    monkeypatch.setattr(Trainer, "update", diverge)
+    for _ in range(2):
+        rnn, transformer = train_all(bench, task, {name: models[name] for name in ("rnn", "transformer")}, 2)
+        assert rnn.result is None
+        assert set(rnn.answers["test"]) == {""}
+        assert transformer.result is not None
+    assert asked == ["dates-rnn", "dates-transformer", "dates-transformer"]
+
+
+def test_gradients_by_layer_are_those_of_the_trainer_s_loss() -> None:
+    """All layers' squares together are what is left of the whole norm without embeddings and final norms."""
+    torch.manual_seed(5)
+    model = build_model(replace(TINY, layers=2), gradient.VOCAB, gradient.VOCAB)
+    norms = depth.by_layer(model, 2, seed=3)
+    batch = gradient.random_batch(2, depth._LENGTH, depth._LENGTH, seed=3)
+    hidden = model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
+    logits = model.project(hidden).flatten(0, 1)
+    torch.nn.functional.cross_entropy(logits, batch.target_output.flatten(), reduction="sum").backward()
+    for norm, name in zip(norms, ("encoder.layers.0", "encoder.layers.1", "decoder.layers.0"), strict=False):
+        own = [weight.grad for key, weight in model.named_parameters() if key.startswith(f"{name}.")]
+        assert norm == pytest.approx(float(torch.cat([each.flatten() for each in own]).norm()), rel=1e-4)
+
+
+def test_given_corpora_are_named_as_fetch_names_them(tmp_path: Path) -> None:
+    for name in ("train", "val", "test_2016"):
+        for language in ("xx", "yy"):
+            (tmp_path / f"{name}.{language}").write_text("a\n")
+    task = given(PROFILES["seconds"], tmp_path, "xx", "yy")
+    assert [path.name for path in task.tests["test"].paths] == ["test_2016.xx", "test_2016.yy"]
+    (tmp_path / "val.yy").unlink()
+    with pytest.raises(HeedfulError, match=r"no val\.xx"):
+        given(PROFILES["seconds"], tmp_path, "xx", "yy")
+
+
+def test_every_training_experiment_writes_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["bottleneck", "weights", "depth", "positions"]
+    command = ["reproduce", "lecture", "--profile", "seconds", "--only", ",".join(names), "--output", str(tmp_path)]
+    assert main(command) == 0
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()[:4]] == names
+    for name in names:
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"{name}.md" in (tmp_path / "lecture.md").read_text()
+    with (tmp_path / "depth.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == sum(10 * 2 * layers for layers in PROFILES["seconds"].depths)
