@@ -19,7 +19,7 @@ from heedful.model.attention import (
     WeightSum,
     scaled_dot_product_attention,
 )
-from heedful.model.masks import over_heads, padding_mask
+from heedful.model.masks import masked_scores, over_heads, padding_mask
 
 BATCH, SOURCE, TARGET, D = 3, 7, 5, 11
 LENGTHS = torch.tensor([7, 2, 5])
@@ -89,6 +89,17 @@ def test_attention_without_a_mask_looks_everywhere() -> None:
     _, a = Attention(DotProduct())(hs, h)
     assert (a > 0).all()
     torch.testing.assert_close(a.sum(-1), torch.ones(BATCH, TARGET))
+
+
+def test_raw_scores_as_weights() -> None:
+    """c = Σ (h · hs_i) hs_i over real tokens, whatever the sum of the weights."""
+    torch.manual_seed(2)
+    hs, h, mask = torch.randn(BATCH, SOURCE, D), torch.randn(BATCH, D), padding_mask(LENGTHS)
+    c, a = Attention(DotProduct(), masked_scores)(hs, h, mask)
+    for row, length in enumerate(LENGTHS.tolist()):
+        scores = [float(h[row] @ hs[row, at]) for at in range(length)]
+        torch.testing.assert_close(a[row], torch.tensor(scores + [0.0] * (SOURCE - length)))
+        torch.testing.assert_close(c[row], sum(score * hs[row, at] for at, score in enumerate(scores)))
 
 
 def test_attention_picks_the_most_similar_state() -> None:

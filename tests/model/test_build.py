@@ -52,6 +52,18 @@ def test_sharing_makes_one_matrix_of_up_to_three(config, sharing) -> None:
     assert (target.weight is model.projection.weight) == (sharing != "none")
 
 
+@pytest.mark.parametrize("kind", ["softmax", "raw"])
+def test_weights_of_attention_are_what_is_asked_for(kind) -> None:
+    torch.manual_seed(5)
+    model = build_model(replace(RECURRENT, attention="dot", attention_weights=kind), 37, 37).eval()
+    source, target = torch.randint(4, 37, (3, 5)), torch.randint(4, 37, (3, 2))
+    cross = model.attention(source, torch.ones_like(source).bool(), target, torch.ones_like(target).bool()).cross
+    assert cross is not None
+    [weights] = cross
+    assert torch.allclose(weights.sum(-1), torch.ones(3, 1, 2)) == (kind == "softmax")
+    assert bool((weights < 0).any()) == (kind == "raw")
+
+
 @pytest.mark.parametrize(("norm", "kind"), [("layer", LayerNorm), ("batch", BatchNorm), ("none", NoNorm)])
 @pytest.mark.parametrize("position", ["post", "pre"])
 def test_norm_is_one_kind_everywhere(norm, kind, position) -> None:

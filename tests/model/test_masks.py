@@ -1,6 +1,6 @@
 import torch
 
-from heedful.model.masks import causal_mask, masked_softmax, over_heads, padding_mask
+from heedful.model.masks import causal_mask, masked_scores, masked_softmax, over_heads, padding_mask
 
 
 def test_padding_mask_is_true_on_real_positions() -> None:
@@ -35,3 +35,14 @@ def test_masked_softmax_is_the_softmax_over_what_is_left() -> None:
     assert scores.grad.isfinite().all()
     assert scores.grad[1].tolist() == [0, 0, 0]
     assert scores.grad[0, 1] == 0
+
+
+def test_masked_scores_are_the_scores_of_what_is_left() -> None:
+    scores = torch.tensor([[1.0, 2.0, -3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    mask = torch.tensor([[True, False, True], [False, False, False]])
+    weights = masked_scores(scores, mask)
+    assert weights.tolist() == [[1, 0, -3], [0, 0, 0]]
+    assert torch.equal(masked_scores(scores, None), scores)
+    weights.sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[1, 0, 1], [0, 0, 0]]

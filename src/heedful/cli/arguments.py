@@ -228,6 +228,24 @@ def _table3(parser: argparse.ArgumentParser) -> None:
     _machine(parser)
 
 
+def _lecture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", default="lecture", metavar="DIR", help="directory for pictures, numbers and models")
+    parser.add_argument("--only", metavar="NAMES", help="of the experiments, with commas between; default all")
+    parser.add_argument(
+        "--profile",
+        choices=("seconds", "minutes", "hours"),
+        default="minutes",
+        help="how large models, data and trainings are; seconds: to try the command",
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="a corpus beside dates: train, val and test, as fetch writes them"
+    )
+    parser.add_argument("--source-lang", default="en", metavar="LANG", help="ending of its source files")
+    parser.add_argument("--target-lang", default="de", metavar="LANG", help="ending of its target files")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="how often each model is drawn and trained")
+    _machine(parser)
+
+
 REPRODUCTIONS = {
     "table1": Command(
         "Section 4: what layer types cost and connect, counted and measured.", _table1, "reproduce", "table1"
@@ -235,6 +253,7 @@ REPRODUCTIONS = {
     "table3": Command(
         "Section 6.2: variations of the model, trained and compared with the paper's.", _table3, "reproduce", "table3"
     ),
+    "lecture": Command("The lecture's claims as experiments.", _lecture, "reproduce", "lecture"),
 }
 
 
@@ -262,6 +281,6 @@ COMMANDS = {
     "inspect": Command("Draw or write a sentence's attention.", _inspect, "models", "inspect"),
     "average": Command("Average checkpoints into a new model.", _average, "models", "average"),
     "info": Command("What a model is and what it was trained on.", _info, "models", "info"),
-    "reproduce": Command("Make one of the paper's tables anew.", _reproduce, "reproduce", "run"),
+    "reproduce": Command("Make the paper's tables or the lecture's claims anew.", _reproduce, "reproduce", "run"),
     "recipes": Command("List the recipes, or show one.", _recipes, "models", "recipes"),
 }

@@ -1,4 +1,4 @@
-"""`heedful reproduce NAME`: the paper's tables, made anew."""
+"""`heedful reproduce NAME`: the paper's tables and the lecture's claims, made anew."""
 
 import argparse
 import sys
@@ -68,3 +68,31 @@ def table3(arguments: argparse.Namespace) -> int:
         if signal:
             print("the same command goes on from here", file=sys.stderr)
     return 128 + signal if signal else 0
+
+
+def lecture(arguments: argparse.Namespace) -> int:
+    """Prints what was seen in each experiment; pictures, tables and numbers go to the directory."""
+    from heedful.inspection.picture import check_matplotlib
+    from heedful.model.build import device_named
+    from heedful.reproduce.lecture.bench import Bench
+    from heedful.reproduce.lecture.experiments import carry_out, chosen
+    from heedful.reproduce.lecture.profile import PROFILES
+    from heedful.reproduce.lecture.trainings import StoppedError
+
+    experiments = chosen(arguments.only)
+    if arguments.seeds < 1:
+        raise HeedfulError(f"--seeds {arguments.seeds} is none; give 1 or more")
+    check_matplotlib()
+    use_threads(arguments.threads)
+    device, output = device_named(arguments.device), Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    data = (Path(arguments.data), arguments.source_lang, arguments.target_lang) if arguments.data else None
+    bench = Bench(PROFILES[arguments.profile], tuple(range(1, arguments.seeds + 1)), device, output, data)
+    try:
+        for name, seen in carry_out(experiments, bench):
+            print(f"{name}: {seen}", flush=True)
+    except StoppedError as stopped:
+        print("the same command goes on from here", file=sys.stderr)
+        return 128 + stopped.signal
+    print(f"In {output}: lecture.md, and {', '.join(f'{each.name}.md, .csv, .png' for each in experiments)}")
+    return 0

@@ -16,6 +16,8 @@ from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
 
+Normalise = Callable[[Tensor, Tensor | None], Tensor]
+"""From scores and a mask to weights."""
 _SHORT = 1 << 16
 """Scores of a head up to which torch's flash kernel, made for long sequences, is the slower one on CPU."""
 
@@ -252,11 +254,15 @@ class Additive(Score):
 
 
 class AttentionWeight(nn.Module):
-    """The lecture's Weight layer: a score for each of hs, and softmax, gives the weights a."""
+    """The lecture's Weight layer: a score for each of hs, and softmax, gives the weights a.
 
-    def __init__(self, score: Score) -> None:
+    `normalise(scores, mask)` is `masked_softmax`, or what takes its place.
+    """
+
+    def __init__(self, score: Score, normalise: Normalise = masked_softmax) -> None:
         super().__init__()
         self.score = score
+        self.normalise = normalise
 
     def forward(
         self,
@@ -271,7 +277,7 @@ class AttentionWeight(nn.Module):
         """
         queries = h.unsqueeze(1) if h.dim() == 2 else h
         scores: Tensor = self.score(queries, self.score.keys(hs) if keys is None else keys)
-        a = masked_softmax(scores, None if mask is None else mask.unsqueeze(1))
+        a = self.normalise(scores, None if mask is None else mask.unsqueeze(1))
         return a.squeeze(1) if h.dim() == 2 else a
 
 
@@ -288,9 +294,9 @@ class WeightSum(nn.Module):
 class Attention(nn.Module):
     """The lecture's Attention layer: AttentionWeight, then WeightSum."""
 
-    def __init__(self, score: Score) -> None:
+    def __init__(self, score: Score, normalise: Normalise = masked_softmax) -> None:
         super().__init__()
-        self.attention_weight = AttentionWeight(score)
+        self.attention_weight = AttentionWeight(score, normalise)
         self.weight_sum = WeightSum()
 
     def forward(

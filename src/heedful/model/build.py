@@ -8,11 +8,20 @@ import torch
 from torch import nn
 
 from heedful.errors import HeedfulError
-from heedful.model.attention import Additive, Attention, DotProduct, General, MultiHeadAttention, Score
+from heedful.model.attention import (
+    Additive,
+    Attention,
+    DotProduct,
+    General,
+    MultiHeadAttention,
+    Normalise,
+    Score,
+)
 from heedful.model.config import ModelConfig, RecurrentConfig, Sharing, TransformerConfig
 from heedful.model.dropout import Dropout
 from heedful.model.embedding import InputEmbedding, Projection, TokenEmbedding
 from heedful.model.feed_forward import FeedForward
+from heedful.model.masks import masked_scores, masked_softmax
 from heedful.model.norm import BatchNorm, LayerNorm, NoNorm
 from heedful.model.positions import LearnedPositions, NoPositions, SinusoidalPositions
 from heedful.model.recurrent import RecurrentDecoder, RecurrentEncoder, RecurrentSeq2Seq
@@ -31,6 +40,7 @@ _SCORES: dict[str, Callable[[int], Score]] = {
     "general": General,
     "additive": Additive,
 }
+_WEIGHTS: dict[str, Normalise] = {"softmax": masked_softmax, "raw": masked_scores}
 
 
 def device_named(name: str) -> torch.device:
@@ -142,7 +152,9 @@ def _recurrent(config: RecurrentConfig, source_vocab: int, target_vocab: int) ->
     if config.input_feeding and config.attention == "none":
         raise HeedfulError("input_feeding needs attention: choose dot, general or additive, or switch it off")
     source, target, projection = _embeddings(config.share_embeddings, source_vocab, target_vocab, d_embedding, d_model)
-    attention = None if config.attention == "none" else Attention(_SCORES[config.attention](d_model))
+    attention = None
+    if config.attention != "none":
+        attention = Attention(_SCORES[config.attention](d_model), _WEIGHTS[config.attention_weights])
 
     def network(input_size: int, width: int, bidirectional: bool) -> nn.LSTM | nn.GRU:
         cell = nn.LSTM if config.cell == "lstm" else nn.GRU

@@ -60,6 +60,8 @@ class RecurrentConfig:
     """Recurrent encoder and decoder."""
     attention: Literal["none", "dot", "general", "additive"] = "none"
     """Score of AttentionWeight: dot (the lecture), Luong general, Bahdanau additive; none: fixed-length bottleneck."""
+    attention_weights: Literal["softmax", "raw"] = "softmax"
+    """What makes weights of the scores; raw: nothing does (the lecture says why not)."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell."""
     layers: Count = 1

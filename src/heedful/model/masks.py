@@ -37,3 +37,10 @@ def masked_softmax(
     # The lowest finite number instead of -inf: a row without keys would be 0/0, here and in the gradient.
     masked = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     return masked.softmax(-1).masked_fill(~mask, 0.0)
+
+
+def masked_scores(
+    scores: Float[Tensor, "*batch key"], mask: Bool[Tensor, "#*batch #key"] | None
+) -> Float[Tensor, "*batch key"]:
+    """The scores as they are where the mask leaves a key, else zero: weights that the lecture warns of."""
+    return scores if mask is None else scores.masked_fill(~mask, 0.0)

@@ -20,7 +20,8 @@ class AttentionRecord:
     """Attention weights of one forced pass, a tensor per layer; None for a kind that the model does not have.
 
     Shapes: encoder `[batch, heads, source, source]`, decoder `[batch, heads, target, target]`,
-    cross `[batch, heads, target, source]`. Rows sum to one; padding has weight zero.
+    cross `[batch, heads, target, source]`. Rows sum to one, but where weights are raw scores; padding
+    has weight zero.
     """
 
     encoder: Sequence[Tensor] | None

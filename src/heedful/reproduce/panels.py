@@ -42,6 +42,15 @@ def frame(panel: Any, title: str) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
+def logarithmic(axis: Any) -> None:
+    """Of few decades: 1, 2, 5, 10 as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def legend(figure: Any, panel: Any, columns: int) -> None:
     """Below all panels, of what is drawn in this one."""
     handles, labels = panel.get_legend_handles_labels()

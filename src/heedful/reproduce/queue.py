@@ -49,9 +49,9 @@ class Run:
         training = replace(self.recipe.training, seed=self.seed)
         return Job(replace(self.recipe, training=training), [self.train], [1.0], self.valid, self.directory(root))
 
-    def identity(self, digests: Mapping[Corpus, str]) -> dict[str, Any]:
+    def identity(self, read: Mapping[Corpus, str]) -> dict[str, Any]:
         """What a result is the result of."""
-        corpora = {"train": digests[self.train], "valid": digests[self.valid]}
+        corpora = {"train": read[self.train], "valid": read[self.valid]}
         return {"recipe": self.recipe.sections(), "seed": self.seed} | corpora
 
 
@@ -86,8 +86,8 @@ class Worked:
 
 def results(runs: Sequence[Run], root: Path) -> dict[Run, Result]:
     """Of those that are finished, in their order. Trains nothing."""
-    digests = _digests(runs)
-    found = {run: _result(run, root, digests) for run in runs}
+    read = digests(runs)
+    found = {run: _result(run, root, read) for run in runs}
     return {run: result for run, result in found.items() if result}
 
 
@@ -117,12 +117,12 @@ def _in_order(runs: Sequence[Run], done: dict[Run, Result]) -> list[Finished]:
     return [Finished(run, done[run]) for run in runs if run in done]
 
 
-def _digests(runs: Sequence[Run]) -> dict[Corpus, str]:
+def digests(runs: Sequence[Run]) -> dict[Corpus, str]:
     """Each corpus is read once, however many runs it is for."""
     return {corpus: corpus.digest() for corpus in {each for run in runs for each in (run.train, run.valid)}}
 
 
-def _result(run: Run, root: Path, digests: Mapping[Corpus, str]) -> Result | None:
+def _result(run: Run, root: Path, read: Mapping[Corpus, str]) -> Result | None:
     """None where the run is not finished, or where the directory's result is of another recipe or data."""
     path = run.directory(root) / _RESULT
     try:
@@ -132,7 +132,7 @@ def _result(run: Run, root: Path, digests: Mapping[Corpus, str]) -> Result | Non
         return None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise HeedfulError(f"{path} is damaged; delete it, and the same command makes it anew") from error
-    return found if record.get("of") == json.loads(json.dumps(run.identity(digests))) else None
+    return found if record.get("of") == json.loads(json.dumps(run.identity(read))) else None
 
 
 def _finish(run: Run, root: Path) -> Result:
@@ -146,6 +146,6 @@ def _finish(run: Run, root: Path) -> Result:
     count = parameters(run.recipe.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
     result = Result(last.perplexity, last.bleu, count.total, last.step, float(last.progress["seconds"]))
     if distributed.rank() == 0:
-        record = {"result": asdict(result), "of": run.identity(_digests([run]))}
+        record = {"result": asdict(result), "of": run.identity(digests([run]))}
         checkpoint.write_file(directory / _RESULT, checkpoint.to_json(record))
     return result

@@ -110,6 +110,10 @@ class Outcome:
     mean: Checkpoint | None = None
 
 
+class DivergenceError(HeedfulError):
+    """A loss or a gradient that is not finite."""
+
+
 class Trainer:
     """Trains `model`, which is on its device already, in a model directory that has its configuration."""
 
@@ -149,7 +153,7 @@ class Trainer:
         return next((f"{limit:g} {name}" for limit, done, name in limits if limit and done >= limit), None)
 
     def run(self) -> Outcome:
-        """Trains until a limit or a signal, and saves. Raises `HeedfulError` on a non-finite loss or gradient."""
+        """Trains until a limit or a signal, and saves. Raises `DivergenceError` on a non-finite loss or gradient."""
         first = distributed.rank() == 0
         with self._signals(), progress("training", total=1.0, done=self._share(), shown=first) as meter:
             recorder = Recorder(self.directory, self.position.step) if first else None
@@ -226,10 +230,10 @@ class Trainer:
         smoothed_sum, likelihood_sum = sums.tolist()
         return smoothed_sum, likelihood_sum, tokens, rate, norm
 
-    def _diverged(self, what: str, value: float, group: Sequence[np.ndarray], batch: int) -> HeedfulError:
+    def _diverged(self, what: str, value: float, group: Sequence[np.ndarray], batch: int) -> DivergenceError:
         position = self.position
         where = "; ".join(self.data.describe(indices) for indices in group)
-        return HeedfulError(
+        return DivergenceError(
             f"{what} is {value} before update {position.step + 1}, epoch {position.epoch + 1}, "
             f"batch {batch + 1} ({where}); the weights were not touched: "
             f"lower --lr, raise --warmup-steps or set --clip-norm"
