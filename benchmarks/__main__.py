@@ -69,10 +69,9 @@ def run(arguments: argparse.Namespace) -> None:
     text = find_text(arguments.data, work)
     if "training" in arguments.only:
         for name in arguments.shapes:
-            write(
-                f"training-{name}",
-                training.markdown(training.compare(shape(name), text, work, pythons, rounds, threads)),
-            )
+            comparison = training.compare(shape(name), text, work, pythons, rounds, threads)
+            save_results(work / "results", f"training-{name}", "target tokens/s", training.speeds(comparison))
+            write(f"training-{name}", training.markdown(comparison))
     if {"translating", "startup"} & set(arguments.only):
         model = (arguments.model or trained(text, work, threads)).resolve()
         bench = translating.Bench(
