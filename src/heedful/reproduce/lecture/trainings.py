@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import heedful
 from heedful import checkpoint
@@ -91,7 +92,7 @@ def _work(runs: Sequence[Run], root: Path) -> None:
                 raise
             finished = results(left, root)
             at = next(run for run in left if run not in finished)
-            record = {"reason": str(error), "of": at.identity()}
+            record = {"reason": str(error), "of": _training(at)}
             checkpoint.write_file(at.directory(root) / _DIVERGED, checkpoint.to_json(record))
             continue
         if done.signal:
@@ -102,7 +103,14 @@ def _work(runs: Sequence[Run], root: Path) -> None:
 def _diverged(run: Run, root: Path) -> bool:
     """As this run; one of another recipe or data says nothing."""
     path = run.directory(root) / _DIVERGED
-    return path.exists() and bool(json.loads(path.read_bytes())["of"] == json.loads(json.dumps(run.identity())))
+    return path.exists() and bool(json.loads(path.read_bytes())["of"] == _training(run))
+
+
+def _training(run: Run) -> dict[str, Any]:
+    """What diverged: as JSON has it."""
+    data = [run.train.digest(), run.valid.digest()]
+    of: dict[str, Any] = json.loads(json.dumps({"recipe": run.recipe.sections(), "seed": run.seed, "data": data}))
+    return of
 
 
 def _blank(task: Task, test: str) -> list[str]:
