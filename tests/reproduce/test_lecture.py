@@ -1,6 +1,7 @@
 """The lecture's experiments: their measures against independent ones, their sentences against made-up numbers."""
 
 import csv
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,3 +229,32 @@ def test_every_training_experiment_writes_its_files(tmp_path: Path, capsys: pyte
         assert f"{name}.md" in (tmp_path / "lecture.md").read_text()
     with (tmp_path / "depth.csv").open() as file:
         assert len(list(csv.DictReader(file))) == sum(10 * 2 * layers for layers in PROFILES["seconds"].depths)
+
+
+def test_ctrl_c_leaves_everything_to_go_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["reproduce", "lecture", "--profile", "seconds", "--only", "bottleneck", "--output", str(tmp_path)]
+    update = Trainer.update
+
+    def interrupted(self: Trainer, group: object) -> object:
+        if (self.directory.parent.name, self.position.step) == ("dates-rnn-attention", 1):
+            signal.raise_signal(signal.SIGINT)
+        return update(self, group)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "update", interrupted)
+        assert main(command) == 128 + signal.SIGINT
+    assert "goes on from here" in capsys.readouterr().err
+    assert not (tmp_path / "bottleneck.md").exists()
+    begun: list[tuple[str, int]] = []
+
+    def watched(self: Trainer, group: object) -> object:
+        begun.append((self.directory.parent.name, self.position.step))
+        return update(self, group)
+
+    monkeypatch.setattr(Trainer, "update", watched)
+    assert main(command) == 0
+    assert begun[0] == ("dates-rnn-attention", 2)  # the update during which it was told to leave was finished
+    assert {name for name, _ in begun} == {"dates-rnn-attention", "dates-transformer"}
+    assert (tmp_path / "bottleneck.md").exists()

@@ -86,7 +86,7 @@ class Worked:
 
 def results(runs: Sequence[Run], root: Path) -> dict[Run, Result]:
     """Of those that are finished, in their order. Trains nothing."""
-    read = digests(runs)
+    read = _digests(runs)
     found = {run: _result(run, root, read) for run in runs}
     return {run: result for run, result in found.items() if result}
 
@@ -117,7 +117,7 @@ def _in_order(runs: Sequence[Run], done: dict[Run, Result]) -> list[Finished]:
     return [Finished(run, done[run]) for run in runs if run in done]
 
 
-def digests(runs: Sequence[Run]) -> dict[Corpus, str]:
+def _digests(runs: Sequence[Run]) -> dict[Corpus, str]:
     """Each corpus is read once, however many runs it is for."""
     return {corpus: corpus.digest() for corpus in {each for run in runs for each in (run.train, run.valid)}}
 
@@ -146,6 +146,6 @@ def _finish(run: Run, root: Path) -> Result:
     count = parameters(run.recipe.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
     result = Result(last.perplexity, last.bleu, count.total, last.step, float(last.progress["seconds"]))
     if distributed.rank() == 0:
-        record = {"result": asdict(result), "of": run.identity(digests([run]))}
+        record = {"result": asdict(result), "of": run.identity(_digests([run]))}
         checkpoint.write_file(directory / _RESULT, checkpoint.to_json(record))
     return result

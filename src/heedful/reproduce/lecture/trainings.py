@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import heedful
 from heedful import checkpoint
@@ -13,7 +14,7 @@ from heedful.model.config import ModelConfig
 from heedful.recipes.config import Recipe
 from heedful.reproduce.lecture.bench import Bench
 from heedful.reproduce.lecture.tasks import TEST, Task
-from heedful.reproduce.queue import Result, Run, digests, results, work
+from heedful.reproduce.queue import Result, Run, results, work
 from heedful.training.config import TrainingConfig
 from heedful.training.trainer import DivergenceError
 
@@ -91,7 +92,7 @@ def _work(runs: Sequence[Run], root: Path) -> None:
                 raise
             finished = results(left, root)
             at = next(run for run in left if run not in finished)
-            record = {"reason": str(error), "of": at.identity(digests([at]))}
+            record = {"reason": str(error), "of": _training(at)}
             checkpoint.write_file(at.directory(root) / _DIVERGED, checkpoint.to_json(record))
             continue
         if done.signal:
@@ -102,9 +103,14 @@ def _work(runs: Sequence[Run], root: Path) -> None:
 def _diverged(run: Run, root: Path) -> bool:
     """As this run; one of another recipe or data says nothing."""
     path = run.directory(root) / _DIVERGED
-    return path.exists() and bool(
-        json.loads(path.read_bytes())["of"] == json.loads(json.dumps(run.identity(digests([run]))))
-    )
+    return path.exists() and bool(json.loads(path.read_bytes())["of"] == _training(run))
+
+
+def _training(run: Run) -> dict[str, Any]:
+    """What diverged: as JSON has it."""
+    data = [run.train.digest(), run.valid.digest()]
+    of: dict[str, Any] = json.loads(json.dumps({"recipe": run.recipe.sections(), "seed": run.seed, "data": data}))
+    return of
 
 
 def _blank(task: Task, test: str) -> list[str]:
