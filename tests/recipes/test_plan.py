@@ -37,7 +37,7 @@ def test_what_it_says_is_what_training_does(
 ) -> None:
     fields = {"max_epochs": 3, "ema_decay": 0.0, "optimizer": "adam", "precision": "float32"}
     made = _plan(capsys, corpus, *(part for name, value in fields.items() for part in (_flag(name), str(value))))
-    outcome = heedful.train(**corpus, output=tmp_path / "run", **SMALL, **fields)
+    outcome = heedful.train(**corpus, output=tmp_path / "run", **(SMALL | fields))
     assert made["updates"] == outcome.position.step
     assert made["epochs"] == pytest.approx(3)
     loaded = heedful.checkpoint.load_model(tmp_path / "run")
