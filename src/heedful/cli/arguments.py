@@ -206,6 +206,12 @@ def _recipes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="show this one in full, as YAML")
 
 
+def _endings(parser: argparse.ArgumentParser) -> None:
+    """Of the files in --data."""
+    parser.add_argument("--source-lang", default="en", metavar="LANG", help="ending of its source files; default en")
+    parser.add_argument("--target-lang", default="de", metavar="LANG", help="ending of its target files; default de")
+
+
 def _table1(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="table1", metavar="DIR", help="directory for table, numbers and picture")
     parser.add_argument("--quick", action="store_true", help="few and small layers, in seconds, to try it")
@@ -217,8 +223,7 @@ def _table3(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="train and val in it, as `heedful fetch` writes them"
     )
-    parser.add_argument("--source-lang", default="en", metavar="LANG", help="ending of its source files; default en")
-    parser.add_argument("--target-lang", default="de", metavar="LANG", help="ending of its target files; default de")
+    _endings(parser)
     parser.add_argument("--rows", metavar="NAMES", help="A1,B2,…; base is always among them; default all")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each row, under the seeds 1 to N")
     parser.add_argument("--list", action="store_true", help="say what would run and how long it will take, no more")
@@ -240,8 +245,7 @@ def _lecture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DIR", help="a corpus beside dates: train, val and test, as fetch writes them"
     )
-    parser.add_argument("--source-lang", default="en", metavar="LANG", help="ending of its source files")
-    parser.add_argument("--target-lang", default="de", metavar="LANG", help="ending of its target files")
+    _endings(parser)
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="how often each model is drawn and trained")
     _machine(parser)
 

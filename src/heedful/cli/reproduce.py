@@ -43,9 +43,7 @@ def table3(arguments: argparse.Namespace) -> int:
     """Trains what is not trained yet and prints how it compares; 128 + the signal's number where one stopped it."""
     from heedful.reproduce.table3.profile import PROFILES, chosen_rows
 
-    rows, profile = chosen_rows(arguments.rows), PROFILES[arguments.profile]
-    if arguments.seeds < 1:
-        raise HeedfulError(f"--seeds {arguments.seeds} is none; give 1 or more")
+    rows, profile, seeds = chosen_rows(arguments.rows), PROFILES[arguments.profile], _seeds(arguments)
     from heedful.evaluation.tables import columns
     from heedful.inspection.picture import check_matplotlib
     from heedful.model.build import device_named
@@ -58,7 +56,7 @@ def table3(arguments: argparse.Namespace) -> int:
     use_threads(arguments.threads)
     device, output = device_named(arguments.device), Path(arguments.output)
     data = corpora(Path(arguments.data), (arguments.source_lang, arguments.target_lang), profile, output / "data")
-    experiment = Experiment.of(rows, profile, range(1, arguments.seeds + 1), data, output, arguments.device)
+    experiment = Experiment.of(rows, profile, seeds, data, output, arguments.device)
     if arguments.list:
         print("\n".join(columns(listing(experiment))))
         return 0
@@ -79,15 +77,13 @@ def lecture(arguments: argparse.Namespace) -> int:
     from heedful.reproduce.lecture.profile import PROFILES
     from heedful.reproduce.lecture.trainings import StoppedError
 
-    experiments = chosen(arguments.only)
-    if arguments.seeds < 1:
-        raise HeedfulError(f"--seeds {arguments.seeds} is none; give 1 or more")
+    experiments, seeds = chosen(arguments.only), _seeds(arguments)
     check_matplotlib()
     use_threads(arguments.threads)
     device, output = device_named(arguments.device), Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     data = (Path(arguments.data), arguments.source_lang, arguments.target_lang) if arguments.data else None
-    bench = Bench(PROFILES[arguments.profile], tuple(range(1, arguments.seeds + 1)), device, output, data)
+    bench = Bench(PROFILES[arguments.profile], seeds, device, output, data)
     try:
         for name, seen in carry_out(experiments, bench):
             print(f"{name}: {seen}", flush=True)
@@ -96,3 +92,10 @@ def lecture(arguments: argparse.Namespace) -> int:
         return 128 + stopped.signal
     print(f"In {output}: lecture.md, and {', '.join(f'{each.name}.md, .csv, .png' for each in experiments)}")
     return 0
+
+
+def _seeds(arguments: argparse.Namespace) -> tuple[int, ...]:
+    """1 to the number that was given."""
+    if arguments.seeds < 1:
+        raise HeedfulError(f"--seeds {arguments.seeds} is none; give 1 or more")
+    return tuple(range(1, arguments.seeds + 1))

@@ -4,24 +4,12 @@ import argparse
 import sys
 
 from heedful.cli.fields import given_fields
-from heedful.recipes.job import make_job
-
-_NAMED = (
-    "recipe",
-    "train_trees",
-    "train_weights",
-    "valid",
-    "valid_trees",
-    "output",
-    "source_lang",
-    "target_lang",
-    "init_from",
-)
+from heedful.recipes.job import NAMED, make_job
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Trains; 128 + the signal's number where one stopped it."""
-    values = {name: getattr(arguments, name) for name in _NAMED} | given_fields(arguments)
+    values = {name: getattr(arguments, name) for name in NAMED} | given_fields(arguments)
     values["train"] = [tuple(group) for group in arguments.train] if arguments.train else None
     job = make_job(arguments.config, values)
     from heedful.recipes.run import run

@@ -15,7 +15,7 @@ from heedful.recipes.named import DEFAULT, PARSER, recipe
 
 Paths = str | Path | Sequence[str | Path]
 
-_NAMED = (
+NAMED = (
     "recipe",
     "train",
     "train_trees",
@@ -27,6 +27,7 @@ _NAMED = (
     "target_lang",
     "init_from",
 )
+"""What a job is told beside the fields of its recipe."""
 _TOKENIZER_FIELDS = ("tokenizer", "vocab_size", "vocabulary", "character_coverage", "split_digits")
 
 
@@ -50,7 +51,7 @@ def make_job(config: str | Path | None, arguments: Mapping[str, Any]) -> Job:
     """
     values = read_yaml(Path(config)) if config else {}
     values |= {name: value for name, value in arguments.items() if value is not None}
-    named = {name: values.pop(name, None) for name in _NAMED}
+    named = {name: values.pop(name, None) for name in NAMED}
     for name in ("recipe", "output", "source_lang", "target_lang", "init_from"):
         if not isinstance(named[name], str | Path | None):
             raise _wrong(name, named[name], "text, in YAML between quotation marks")

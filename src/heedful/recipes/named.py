@@ -15,30 +15,10 @@ from heedful.training.config import TrainingConfig
 DEFAULT, PARSER = "tiny", "parse-small"
 """What a training takes that names no recipe: of text, and of trees."""
 
-_small_data = TrainingConfig(
-    optimizer="muon",
-    schedule="inverse-sqrt",
-    lr=4.5e-3,
-    warmup_steps=500,
-    precision="auto",
-    clip_norm=1.0,
-    ema_decay=0.999,
-    validate_every=500,
-    patience=12,
-    max_steps=30_000,
+_few_pairs = TrainingConfig(
+    schedule="inverse-sqrt", clip_norm=1.0, ema_decay=0.999, validate_every=500, patience=12, max_steps=30_000
 )
-_recurrent = TrainingConfig(
-    schedule="inverse-sqrt",
-    lr=2e-3,
-    beta2=0.999,
-    adam_epsilon=1e-8,
-    warmup_steps=500,
-    clip_norm=1.0,
-    ema_decay=0.999,
-    validate_every=500,
-    patience=12,
-    max_steps=30_000,
-)
+_with_muon = replace(_few_pairs, optimizer="muon", precision="auto")
 
 _RECIPES = (
     Recipe(
@@ -46,23 +26,21 @@ _RECIPES = (
         "RNN Seq2Seq: everything the decoder knows of the source is one fixed-length state.",
         RecurrentConfig(attention="none", share_embeddings="all"),
         DataConfig(batch_tokens=2048),
-        _recurrent,
+        replace(_few_pairs, lr=2e-3, warmup_steps=500, beta2=0.999, adam_epsilon=1e-8),
     ),
     Recipe(
         "rnn-attention",
         "RNN Seq2Seq with attention: the decoder looks at every encoder state at every step.",
         RecurrentConfig(attention="dot", share_embeddings="all", dropout=0.3),
         DataConfig(batch_tokens=4096),
-        replace(
-            _recurrent, optimizer="muon", lr=6e-3, warmup_steps=300, beta2=0.98, adam_epsilon=1e-9, precision="auto"
-        ),
+        replace(_with_muon, lr=6e-3, warmup_steps=300),
     ),
     Recipe(
         "tiny",
         "A small Transformer for some ten thousand pairs; the default.",
         TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, norm_position="pre"),
         DataConfig(batch_tokens=2048),
-        _small_data,
+        replace(_with_muon, lr=4.5e-3, warmup_steps=500),
     ),
     Recipe(
         "parse-small",
@@ -78,16 +56,7 @@ _RECIPES = (
             share_embeddings="target",
         ),
         DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=2048, max_length=512),
-        TrainingConfig(
-            schedule="inverse-sqrt",
-            lr=1e-3,
-            warmup_steps=1000,
-            clip_norm=1.0,
-            ema_decay=0.999,
-            validate_every=500,
-            patience=12,
-            max_steps=30_000,
-        ),
+        replace(_few_pairs, lr=1e-3, warmup_steps=1000),
         SearchConfig(length_penalty=0.3, max_extra_tokens=300),
         TreeConfig(linearisation="in-order", leaves="tags"),
     ),

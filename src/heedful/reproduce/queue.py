@@ -49,11 +49,6 @@ class Run:
         training = replace(self.recipe.training, seed=self.seed)
         return Job(replace(self.recipe, training=training), [self.train], [1.0], self.valid, self.directory(root))
 
-    def identity(self, read: Mapping[Corpus, str]) -> dict[str, Any]:
-        """What a result is the result of."""
-        corpora = {"train": read[self.train], "valid": read[self.valid]}
-        return {"recipe": self.recipe.sections(), "seed": self.seed} | corpora
-
 
 @dataclass(frozen=True)
 class Result:
@@ -86,9 +81,20 @@ class Worked:
 
 def results(runs: Sequence[Run], root: Path) -> dict[Run, Result]:
     """Of those that are finished, in their order. Trains nothing."""
-    read = _digests(runs)
-    found = {run: _result(run, root, read) for run in runs}
+    found = {run: _result(run, root, identity) for run, identity in identities(runs).items()}
     return {run: result for run, result in found.items() if result}
+
+
+def identities(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
+    """What the result of each is the result of, as JSON has it; a corpus is read once, however many runs it is for."""
+    digests = {corpus: corpus.digest() for corpus in {each for run in runs for each in (run.train, run.valid)}}
+
+    def identity(run: Run) -> dict[str, Any]:
+        corpora = {"train": digests[run.train], "valid": digests[run.valid]}
+        same: dict[str, Any] = json.loads(json.dumps({"recipe": run.recipe.sections(), "seed": run.seed} | corpora))
+        return same
+
+    return {run: identity(run) for run in runs}
 
 
 def work(runs: Sequence[Run], root: Path) -> Worked:
@@ -117,12 +123,7 @@ def _in_order(runs: Sequence[Run], done: dict[Run, Result]) -> list[Finished]:
     return [Finished(run, done[run]) for run in runs if run in done]
 
 
-def _digests(runs: Sequence[Run]) -> dict[Corpus, str]:
-    """Each corpus is read once, however many runs it is for."""
-    return {corpus: corpus.digest() for corpus in {each for run in runs for each in (run.train, run.valid)}}
-
-
-def _result(run: Run, root: Path, read: Mapping[Corpus, str]) -> Result | None:
+def _result(run: Run, root: Path, identity: Mapping[str, Any]) -> Result | None:
     """None where the run is not finished, or where the directory's result is of another recipe or data."""
     path = run.directory(root) / _RESULT
     try:
@@ -132,7 +133,7 @@ def _result(run: Run, root: Path, read: Mapping[Corpus, str]) -> Result | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise HeedfulError(f"{path} is damaged; delete it, and the same command makes it anew") from error
-    return found if record.get("of") == json.loads(json.dumps(run.identity(read))) else None
+    return found if record.get("of") == identity else None
 
 
 def _finish(run: Run, root: Path) -> Result:
@@ -146,6 +147,6 @@ def _finish(run: Run, root: Path) -> Result:
     count = parameters(run.recipe.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
     result = Result(last.perplexity, last.bleu, count.total, last.step, float(last.progress["seconds"]))
     if distributed.rank() == 0:
-        record = {"result": asdict(result), "of": run.identity(_digests([run]))}
+        record = {"result": asdict(result), "of": identities([run])[run]}
         checkpoint.write_file(directory / _RESULT, checkpoint.to_json(record))
     return result

@@ -14,7 +14,7 @@ from heedful.model.config import ModelConfig
 from heedful.recipes.config import Recipe
 from heedful.reproduce.lecture.bench import Bench
 from heedful.reproduce.lecture.tasks import TEST, Task
-from heedful.reproduce.queue import Result, Run, results, work
+from heedful.reproduce.queue import Result, Run, identities, results, work
 from heedful.training.config import TrainingConfig
 from heedful.training.trainer import DivergenceError
 
@@ -84,7 +84,8 @@ def _recipe(task: Task, name: str, model: ModelConfig, steps: int, bench: Bench)
 
 def _work(runs: Sequence[Run], root: Path) -> None:
     """Until each run is finished or has diverged, which is written down beside it."""
-    while left := [run for run in runs if not _diverged(run, root)]:
+    of = identities(runs)
+    while left := [run for run in runs if not _diverged(run.directory(root), of[run])]:
         try:
             done = work(left, root)
         except HeedfulError as error:
@@ -92,7 +93,7 @@ def _work(runs: Sequence[Run], root: Path) -> None:
                 raise
             finished = results(left, root)
             at = next(run for run in left if run not in finished)
-            record = {"reason": str(error), "of": _training(at)}
+            record = {"reason": str(error), "of": of[at]}
             checkpoint.write_file(at.directory(root) / _DIVERGED, checkpoint.to_json(record))
             continue
         if done.signal:
@@ -100,17 +101,10 @@ def _work(runs: Sequence[Run], root: Path) -> None:
         return
 
 
-def _diverged(run: Run, root: Path) -> bool:
+def _diverged(directory: Path, identity: Mapping[str, Any]) -> bool:
     """As this run; one of another recipe or data says nothing."""
-    path = run.directory(root) / _DIVERGED
-    return path.exists() and bool(json.loads(path.read_bytes())["of"] == _training(run))
-
-
-def _training(run: Run) -> dict[str, Any]:
-    """What diverged: as JSON has it."""
-    data = [run.train.digest(), run.valid.digest()]
-    of: dict[str, Any] = json.loads(json.dumps({"recipe": run.recipe.sections(), "seed": run.seed, "data": data}))
-    return of
+    path = directory / _DIVERGED
+    return path.exists() and bool(json.loads(path.read_bytes())["of"] == identity)
 
 
 def _blank(task: Task, test: str) -> list[str]:
