@@ -109,6 +109,8 @@ def test_consistency_costs_twice_the_work_and_memory(
     assert twice["flops"] == pytest.approx(2 * plain["flops"])
     assert twice["memory"]["activations"] == pytest.approx(2 * plain["memory"]["activations"], abs=9)
     assert twice["memory"]["state"] == plain["memory"]["state"]
+    late = _plan(capsys, corpus, "--max-steps", "50", "--consistency", "1", "--consistency-after", "20")
+    assert late["flops"] == pytest.approx((20 + 2 * 30) / 50 * plain["flops"])
 
 
 def test_an_even_sample_stands_for_the_whole(

@@ -47,7 +47,7 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
         {},
         {"accumulate": 2, "ema_decay": 0.9, "schedule": "cosine", "lr": 1e-3, "decay_steps": 20, "device_tokens": 150},
         {"subword_sampling": 0.1, "validate_every": 100},
-        {"optimizer": "muon", "consistency": 2.0, "precision": "bfloat16"},
+        {"optimizer": "muon", "consistency": 2.0, "consistency_after": 5, "precision": "bfloat16"},
         {"recipe": "rnn-attention", "layers": 2, "heads": None, "d_ff": None, "input_feeding": True},
     ],
     ids=["plain", "accumulate-cut-ema-cosine", "sampling", "muon-consistency-bfloat16", "recurrent"],
@@ -81,9 +81,9 @@ def test_a_batch_is_the_same_in_one_piece_and_in_many(corpus: dict[str, Any], tm
     seen: list[tuple[int, int]] = []
     forward = Objective.forward
 
-    def watched(self: Objective, batch: Any) -> Any:
+    def watched(self: Objective, batch: Any, consistency: float) -> Any:
         seen.append(tuple(batch.target_output.shape))
-        return forward(self, batch)
+        return forward(self, batch, consistency)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Objective, "forward", watched)

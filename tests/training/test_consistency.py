@@ -1,5 +1,6 @@
 """R-Drop: the formula against torch's own divergence, and the fused form with its gradients."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,15 @@ def test_both_passes_of_a_pair_count_against_what_a_device_holds(
     heedful.train(**corpus, output=tmp_path / "run", **fields)
     assert largest
     assert max(largest) <= 200
+
+
+def test_it_can_begin_later(corpus: dict[str, Any], tmp_path: Path) -> None:
+    def losses(**fields: Any) -> list[float]:
+        run = tmp_path / str(fields)
+        heedful.train(**corpus, output=run, **SMALL | {"max_steps": 4, "log_every": 1} | fields)
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [line["loss"] for line in lines if "loss" in line]
+
+    plain, late = losses(), losses(consistency=3.0, consistency_after=2)
+    assert late[:2] == plain[:2]
+    assert late[2] > plain[2]

@@ -144,9 +144,10 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     limits = (training.max_steps, training.max_epochs and round(training.max_epochs * facts.updates_per_epoch))
     updates = max(1, min(limit for limit in limits if limit))
     pairs = updates * facts.pairs_per_update
-    each = (
-        recipe.training.passes
-        * sum(
+    alone = min(updates, training.consistency_after) if training.consistency else updates
+    passes = alone + training.passes * (updates - alone)
+    each = (passes / updates) * (
+        sum(
             number * training_flops(recipe.model, vocabulary[1], source, target)
             for (source, target), number in lengths.items()
         )
@@ -167,7 +168,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         paper.claimed_flops(paper_hours) if paper_hours else None,
         _memory(recipe, facts, count_of.total, 1, fused=device.type != "cpu"),
         measured,
-        updates * (measured.overhead + measured.seconds_per_token * tokens) / 3600,
+        (updates * measured.overhead + passes / training.passes * measured.seconds_per_token * tokens) / 3600,
         [_on_gpus(on_gpus, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
     )
 
@@ -247,6 +248,7 @@ def _trainer(
     torch.manual_seed(recipe.training.seed)
     model = build_model(recipe.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size).to(device)
     training = replace(recipe.training, decay_steps=recipe.training.decay_steps or recipe.training.max_steps)
+    training = replace(training, consistency_after=0)  # the dearer updates
     return Trainer(model, data, training, recipe.model.d_model, no_validation, directory)
 
 

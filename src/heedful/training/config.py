@@ -41,6 +41,8 @@ class TrainingConfig:
     """ε_ls, spread evenly over all classes (Section 5.4)."""
     consistency: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     """R-Drop's α (Liang et al. 2021): every sentence passes twice, and the two predictions are to agree; 0 is off."""
+    consistency_after: Annotated[int, Field(ge=0)] = 0
+    """Updates before consistency counts: predictions agree on little at first, and each costs two passes."""
     clip_norm: Annotated[float, Field(ge=0.0)] = 0.0
     """Largest gradient norm; 0 is off."""
     accumulate: Count = 1
@@ -78,5 +80,9 @@ class TrainingConfig:
 
     @property
     def passes(self) -> int:
-        """How often an update computes each pair: twice, and both at once, where consistency is trained."""
+        """How often an update computes each pair at most: twice, and both at once, where consistency is trained."""
         return 2 if self.consistency else 1
+
+    def consistency_at(self, step: int) -> float:
+        """α of the update that follows `step` others."""
+        return self.consistency if step >= self.consistency_after else 0.0

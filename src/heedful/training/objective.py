@@ -13,22 +13,21 @@ from heedful.training.loss import projected_cross_entropy
 class Objective(nn.Module):
     """Sums over a batch's real target tokens: the loss to minimise and the negative log-likelihood."""
 
-    def __init__(self, model: Seq2Seq[Any, Any], label_smoothing: float, consistency: float = 0.0) -> None:
+    def __init__(self, model: Seq2Seq[Any, Any], label_smoothing: float) -> None:
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
-        self.consistency = consistency
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Two scalars, in nats."""
-        if self.consistency:
-            return self._consistent(batch)
+    def forward(self, batch: Batch, consistency: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Two scalars, in nats. `consistency`: R-Drop's α."""
+        if consistency:
+            return self._consistent(batch, consistency)
         real = batch.target_mask
         return projected_cross_entropy(
             self._hidden(batch)[real], self.model.projection.weight, batch.target_output[real], self.label_smoothing
         )
 
-    def _consistent(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _consistent(self, batch: Batch, consistency: float) -> tuple[Tensor, Tensor]:
         """Every sentence twice in one pass, each time with its own dropout."""
         real = batch.target_mask
         first, second = self._hidden(batch.rows([*range(len(batch.lines))] * 2)).chunk(2)
@@ -37,7 +36,7 @@ class Objective(nn.Module):
             self.model.projection.weight,
             batch.target_output[real],
             self.label_smoothing,
-            self.consistency,
+            consistency,
         )
 
     def _hidden(self, batch: Batch) -> Tensor:

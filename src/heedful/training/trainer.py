@@ -138,7 +138,7 @@ class Trainer:
         if config.ema_decay and self.average is None:
             self.average = MovingAverage(self.weights, config.ema_decay)
         self._started = time.monotonic() - self.position.seconds
-        objective = Objective(model, config.label_smoothing, config.consistency)
+        objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
 
     def finished(self) -> str | None:
@@ -202,15 +202,17 @@ class Trainer:
         batches = [self.data.collate(indices, position.epoch) for indices in group]
         tokens = sum(batch.target_tokens for batch in batches)
         rate = learning_rate(config, position.step + 1, self.d_model)
+        consistency = config.consistency_at(position.step)
+        at_once = config.device_tokens and max(1, config.device_tokens // (2 if consistency else 1))
         sums = torch.zeros(2, device=self.model.device)
         for number, (indices, batch) in enumerate(zip(group, batches, strict=True)):
             shard, share = _shard(batch)
-            parts = shard.cut(config.device_tokens and max(1, config.device_tokens // config.passes))
+            parts = shard.cut(at_once)
             own = torch.zeros_like(sums)
             for part in parts:
                 last = number == len(batches) - 1 and part is parts[-1]
                 with self._synchronised(last), self._precision():
-                    smoothed, likelihood = self.objective(part.to(self.model.device))
+                    smoothed, likelihood = self.objective(part.to(self.model.device), consistency)
                     (smoothed * (share * distributed.world_size() / tokens)).backward()
                 own += torch.stack((smoothed.detach(), likelihood)) * share
             # every process learns every loss, so that all of them stop at one that is not finite
