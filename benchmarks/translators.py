@@ -47,7 +47,7 @@ def translators(model: Path, work: Path, pythons: Mapping[str, Path | None]) -> 
     else:
         missing.append("CTranslate2")
     if python := pythons["huggingface"]:
-        found.append(_marian(python, model))
+        found.append(_hugging_face(python, model))
     else:
         missing.append("Hugging Face generate")
     return found, missing
@@ -87,8 +87,8 @@ def _ctranslate2(python: Path, model: Path, converted: Path, kind: str) -> Trans
     return Translator(f"CTranslate2 4.8.5, {kind}", command, "ctranslate2, sentencepiece", batched, single)
 
 
-def _marian(python: Path, model: Path) -> Translator:
-    command = [python, "-m", "benchmarks.peers.marian_translate", "--model", model]
+def _hugging_face(python: Path, model: Path) -> Translator:
+    command = [python, "-m", "benchmarks.peers.hugging_face_translate", "--model", model]
     batched = [Setting(f"batch {batch}", ["--batch", str(batch)]) for batch in (64,)]
     imports = "torch, transformers; from transformers import MarianMTModel"
     return Translator("Hugging Face generate, float32", command, imports, batched, [Setting("")], long=False)

@@ -29,15 +29,18 @@ def main() -> None:
 
 
 def convert(directory: Path, output: Path) -> None:
-    """Writes the model of `directory`, post-norm and tied, in float32."""
+    """Writes the model of `directory`, all embeddings tied, in float32."""
     shape, weights = Shape.of(directory), load_file(weights_file(directory))
-    spec = TransformerSpec.from_config((shape.layers, shape.decoder_layers), shape.heads, pre_norm=False)
+    spec = TransformerSpec.from_config((shape.layers, shape.decoder_layers), shape.heads, pre_norm=shape.pre_norm)
     embedding, table = weights["source_input.tokens.weight"], sinusoids(MAX_POSITIONS, shape.d_model)
     spec.encoder.scale_embeddings = spec.decoder.scale_embeddings = True
     spec.encoder.embeddings[0].weight = spec.decoder.embeddings.weight = embedding
     spec.decoder.projection.weight = embedding
     spec.encoder.position_encodings.encodings = spec.decoder.position_encodings.encodings = table
     for side in ("encoder", "decoder"):
+        if shape.pre_norm:
+            final = getattr(spec, side).layer_norm
+            final.gamma, final.beta = weights[f"{side}.final_norm.weight"], weights[f"{side}.final_norm.bias"]
         for number, layer in enumerate(getattr(spec, side).layer):
             start = f"{side}.layers.{number}."
             _layer(layer, {name.removeprefix(start): x for name, x in weights.items() if name.startswith(start)})

@@ -18,15 +18,17 @@ class Shape:
     d_ff: int
     heads: int
     dropout: float
+    pre_norm: bool
+    """Normalised before each sublayer and after the stacks, not after each sublayer."""
 
     @classmethod
     def of(cls, directory: Path) -> "Shape":
         """Of a model directory. Raises `ValueError` for what the peers cannot do as it is done there."""
         model = json.loads((directory / "config.json").read_text())["model"]
-        wanted = {"positions": "sinusoidal", "norm": "layer", "norm_position": "post", "share_embeddings": "all"}
+        wanted = {"positions": "sinusoidal", "norm": "layer", "share_embeddings": "all"}
         wrong = [f"{name} {model.get(name)}" for name, value in wanted.items() if model.get(name) != value]
         if wrong:
-            raise ValueError(f"the peers' copies know post-norm and tied embeddings only, not {', '.join(wrong)}")
+            raise ValueError(f"the peers' copies have sinusoids, LayerNorm and tied embeddings, not {', '.join(wrong)}")
         return cls(
             model["layers"],
             model["decoder_layers"] or model["layers"],
@@ -34,6 +36,7 @@ class Shape:
             model["d_ff"],
             model["heads"],
             model["dropout"],
+            model["norm_position"] == "pre",
         )
 
 

@@ -1,6 +1,6 @@
 """Hugging Face's `generate` with a heedful model's weights; batches are sorted by length.
 
-python -m benchmarks.peers.marian_translate --model DIR --input FILE --output JSON [--beam-size 5] [--batch 64]
+python -m benchmarks.peers.hugging_face_translate --model DIR --input FILE --output JSON [--beam-size 5] [--batch 64]
 """
 
 import argparse
@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import sentencepiece
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import MarianMTModel
 
-from benchmarks.peers.marian import marian
+from benchmarks.peers.hugging_face import Model, hugging_face
 from benchmarks.peers.measured import Translate, measure, parser
 from benchmarks.peers.shape import BOS, EOS, PAD, UNK
 
@@ -28,11 +27,11 @@ def load(arguments: argparse.Namespace) -> Translate:
     """Tokens in and out by the model's own SentencePiece."""
     torch.set_num_threads(arguments.threads)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(arguments.model / "source.model"))
-    return translator(marian(arguments.model), pieces, arguments.beam_size, arguments.batch)
+    return translator(hugging_face(arguments.model), pieces, arguments.beam_size, arguments.batch)
 
 
 def translator(
-    model: MarianMTModel, pieces: sentencepiece.SentencePieceProcessor, beam_size: int = 1, batch: int = 64
+    model: Model, pieces: sentencepiece.SentencePieceProcessor, beam_size: int = 1, batch: int = 64
 ) -> Translate:
     """Sorted batches through `generate`; no length penalty, so that scores are log-probabilities."""
     penalty = {"length_penalty": 0.0} if beam_size > 1 else {}

@@ -1,15 +1,17 @@
-"""Hugging Face's `MarianMTModel` with the shape and the weights of a heedful model."""
+"""Hugging Face's `MarianMTModel`, pre-norm `M2M100`, with the shape and the weights of a heedful model."""
 
+import itertools
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import MarianConfig, MarianMTModel
+from transformers import M2M100Config, M2M100ForConditionalGeneration, MarianConfig, MarianMTModel
 
 from benchmarks.peers.shape import BOS, EOS, PAD, Shape, weights_file
 
 MAX_POSITIONS = 1024
+Model = MarianMTModel | M2M100ForConditionalGeneration
 _PLACES = {
     "self_attention": "self_attn",
     "self_attention_residual.norm": "self_attn_layer_norm",
@@ -21,10 +23,11 @@ _PLACES = {
 }
 
 
-def marian(directory: Path, dropout: float | None = None) -> MarianMTModel:
-    """The model of a heedful directory: post-norm, all embeddings tied, scaled by √d_model, in evaluation mode."""
+def hugging_face(directory: Path, dropout: float | None = None) -> Model:
+    """The model of a heedful directory: all embeddings tied, scaled by √d_model, in evaluation mode."""
     shape, weights = Shape.of(directory), load_file(weights_file(directory))
-    config = MarianConfig(
+    kind, settings = (M2M100ForConditionalGeneration, M2M100Config) if shape.pre_norm else (MarianMTModel, MarianConfig)
+    config = settings(
         vocab_size=len(weights["source_input.tokens.weight"]),
         max_position_embeddings=MAX_POSITIONS,
         encoder_layers=shape.layers,
@@ -43,13 +46,20 @@ def marian(directory: Path, dropout: float | None = None) -> MarianMTModel:
         decoder_start_token_id=BOS,
         forced_eos_token_id=None,
     )
-    model = MarianMTModel(config)
+    model = kind(config)
     _copy(model, _renamed(weights, shape))
+    table = sinusoids(MAX_POSITIONS, shape.d_model)
+    for side in (model.model.encoder, model.model.decoder):
+        places = side.embed_positions
+        if shape.pre_norm:  # position t stands at t + PAD + 1
+            places.weights[PAD + 1 : PAD + 1 + MAX_POSITIONS] = table
+        else:
+            places.weight.data.copy_(table)
     return model.eval()
 
 
 def sinusoids(positions: int, d_model: int) -> Tensor:
-    """Section 3.5, sine and cosine interleaved; Marian's own table has all sines first."""
+    """Section 3.5, sine and cosine interleaved; Hugging Face's own tables have all sines first."""
     angle = torch.arange(positions, dtype=torch.float64)[:, None] / 10_000.0 ** (
         torch.arange(0, d_model, 2, dtype=torch.float64) / d_model
     )
@@ -57,10 +67,10 @@ def sinusoids(positions: int, d_model: int) -> Tensor:
 
 
 def _renamed(weights: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
-    embedding, table = weights["source_input.tokens.weight"], sinusoids(MAX_POSITIONS, shape.d_model)
-    new = {"model.shared.weight": embedding}
-    for side in ("encoder", "decoder"):
-        new[f"model.{side}.embed_positions.weight"] = table
+    new = {"model.shared.weight": weights["source_input.tokens.weight"]}
+    if shape.pre_norm:
+        for side, leaf in itertools.product(("encoder", "decoder"), ("weight", "bias")):
+            new[f"model.{side}.layer_norm.{leaf}"] = weights[f"{side}.final_norm.{leaf}"]
     for name, tensor in weights.items():
         side, _, rest = name.partition(".layers.")
         number, _, place = rest.partition(".")
@@ -77,9 +87,9 @@ def _renamed(weights: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     return new
 
 
-def _copy(model: MarianMTModel, weights: dict[str, Tensor]) -> None:
-    """Every parameter gets its value, whatever ties them; raises `ValueError` where one is left out."""
-    own = dict(model.named_parameters())
+def _copy(model: Model, weights: dict[str, Tensor]) -> None:
+    """Every parameter that is learned gets its value; raises `ValueError` where one is left out."""
+    own = {name: x for name, x in model.named_parameters() if x.requires_grad}
     if missing := own.keys() - weights.keys():
         raise ValueError(f"no weights for {', '.join(sorted(missing))}")
     with torch.no_grad():

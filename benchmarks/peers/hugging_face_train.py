@@ -1,6 +1,6 @@
 """A plain PyTorch loop around Hugging Face's Marian, on batches of token ids that were prepared before.
 
-    python -m benchmarks.peers.marian_train --model DIR --batches FILE --output DIR [--precision bfloat16] [--steps N]
+    python -m benchmarks.peers.hugging_face_train --model DIR --batches FILE --output DIR [--precision bfloat16] [...]
 
 Writes OUTPUT/metrics.jsonl as heedful does: a line an update with step, loss, tokens_per_second and minutes;
 with --valid also step and valid_bleu.
@@ -19,10 +19,9 @@ import sentencepiece
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import MarianMTModel
 
-from benchmarks.peers.marian import marian
-from benchmarks.peers.marian_translate import translator
+from benchmarks.peers.hugging_face import Model, hugging_face
+from benchmarks.peers.hugging_face_translate import translator
 from benchmarks.peers.shape import PAD
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -57,7 +56,7 @@ def main() -> None:
 
 def train(arguments: argparse.Namespace) -> Iterator[dict[str, float]]:
     """The records of every update and of every validation."""
-    model = marian(arguments.model, arguments.dropout).to(arguments.device).train()
+    model = hugging_face(arguments.model, arguments.dropout).to(arguments.device).train()
     optimizer = adam(model)
     validate = validation(model, arguments.model, *arguments.valid) if arguments.valid else None
     start = time.monotonic()
@@ -75,7 +74,7 @@ def train(arguments: argparse.Namespace) -> Iterator[dict[str, float]]:
             yield {"step": step, "valid_bleu": validate()}
 
 
-def validation(model: MarianMTModel, directory: Path, source: Path, target: Path) -> Callable[[], float]:
+def validation(model: Model, directory: Path, source: Path, target: Path) -> Callable[[], float]:
     """sacreBLEU of greedy translations."""
     import sacrebleu
 
@@ -104,7 +103,7 @@ def batches(path: Path, device: str) -> Iterator[Batch]:
         generator.shuffle(order)
 
 
-def adam(model: MarianMTModel) -> torch.optim.Optimizer:
+def adam(model: Model) -> torch.optim.Optimizer:
     """Adam with the paper's settings (Section 5.3), in one fused kernel."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.Adam(parameters, lr=0.0, betas=(0.9, 0.98), eps=1e-9, fused=True)
@@ -121,7 +120,7 @@ def learning_rate(step: int, peak: float, warmup: int) -> float:
 
 
 def update(
-    model: MarianMTModel,
+    model: Model,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     rate: float,
