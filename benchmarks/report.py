@@ -1,9 +1,12 @@
 """Writes a section of docs/performance.md between its markers; the prose around stays as it is."""
 
+import os
 import platform
 import re
 from importlib.metadata import version
 from pathlib import Path
+
+from heedful.reproduce.machine import processor
 
 
 def replace_section(path: Path, name: str, content: str) -> None:
@@ -18,15 +21,4 @@ def replace_section(path: Path, name: str, content: str) -> None:
 
 def machine() -> str:
     """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    cores = 0
-    for line in _lines(Path("/proc/cpuinfo")):
-        name, _, value = line.partition(":")
-        cores += name.strip() == "processor"
-        if name.strip() == "model name":
-            model = value.strip()
-    return f"{model}, {cores or '?'} cores, Python {platform.python_version()}, torch {version('torch')}"
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}"

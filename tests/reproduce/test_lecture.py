@@ -215,7 +215,7 @@ def test_given_corpora_are_named_as_fetch_names_them(tmp_path: Path) -> None:
     task = given(PROFILES["seconds"], tmp_path, "xx", "yy")
     assert [path.name for path in task.tests["test"].paths] == ["test_2016.xx", "test_2016.yy"]
     (tmp_path / "val.yy").unlink()
-    with pytest.raises(HeedfulError, match=r"no val\.xx"):
+    with pytest.raises(HeedfulError, match=r"val\.yy is not there"):
         given(PROFILES["seconds"], tmp_path, "xx", "yy")
 
 

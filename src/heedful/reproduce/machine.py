@@ -14,12 +14,12 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{_processor()}, {torch.get_num_threads()} threads"
+        name = f"{processor()}, {torch.get_num_threads()} threads"
     return f"{name}; torch {version('torch')}, heedful {version('heedful')} ({commit() or 'installed'})"
 
 
-def _processor() -> str:
-    """Linux knows its name."""
+def processor() -> str:
+    """Its name, as Linux knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -7,10 +7,10 @@ from pathlib import Path
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.data.dates import make_dates, make_splits, per_date_matches, write_dates
-from heedful.errors import HeedfulError
 from heedful.evaluation.bleu import bleu, exact_match
 from heedful.evaluation.lengths import LengthScore, Unit, length_unit, score_by_length
 from heedful.reproduce.lecture.profile import Profile
+from heedful.reproduce.splits import split
 
 TEST, LONGER = "test", "longer"
 """Lines like those trained on; lists of more dates than any of these."""
@@ -69,19 +69,7 @@ def dates_right(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 
 def given(profile: Profile, directory: Path, source: str, target: str) -> Task:
-    """train, val and test of a directory, each as NAME.SOURCE and NAME.TARGET; what comes after test does not matter.
-
-    Raises `HeedfulError` for one that is missing.
-    """
-    train, valid, test = (_pair(directory, name, source, target) for name in ("train", "val", "test"))
+    """train, val and test of a directory. Raises `HeedfulError` for one that is missing."""
+    train, valid, test = (split(directory, name, source, target) for name in ("train", "val", "test"))
     data = DataConfig(vocab_size=profile.data_vocab, batch_tokens=2048)
     return Task(directory.name, train, valid, {TEST: test}, data, "BLEU", length_unit(source))
-
-
-def _pair(directory: Path, name: str, source: str, target: str) -> Corpus:
-    pattern = f"{name}*.{source}" if name == "test" else f"{name}.{source}"
-    for path in sorted(directory.glob(pattern)):
-        other = path.with_suffix(f".{target}")
-        if other.exists():
-            return Corpus.of((path, other), source, target)
-    raise HeedfulError(f"--data {directory} has no {pattern} with a .{target} beside it; `heedful fetch` writes such")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from heedful.checkpoint import write_file
 from heedful.data.corpus import Corpus
-from heedful.errors import HeedfulError
+from heedful.reproduce.splits import split
 from heedful.reproduce.table3.profile import Profile
 
 
@@ -14,19 +14,8 @@ def corpora(data: Path, languages: tuple[str, str], profile: Profile, directory:
 
     Raises `HeedfulError` where they are not there.
     """
-    train, valid = (_corpus(data, part, languages) for part in ("train", "val"))
+    train, valid = (split(data, part, *languages) for part in ("train", "val"))
     return _cut(train, profile.pairs, directory / "train"), _cut(valid, profile.valid_pairs, directory / "val")
-
-
-def _corpus(data: Path, part: str, languages: tuple[str, str]) -> Corpus:
-    paths = [data / f"{part}.{language}" for language in languages]
-    for path in paths:
-        if not path.is_file():
-            raise HeedfulError(
-                f"{path} is not there; --data names a directory with train and val as `heedful fetch` writes them, "
-                "--source-lang and --target-lang their endings"
-            )
-    return Corpus.of(paths)
 
 
 def _cut(corpus: Corpus, pairs: int | None, prefix: Path) -> Corpus:
