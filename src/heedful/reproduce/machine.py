@@ -14,7 +14,8 @@ def machine(device: torch.device) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{processor()}, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        name = f"{processor()}, {threads} thread{'s' * (threads > 1)}"
     return f"{name}; torch {version('torch')}, heedful {version('heedful')} ({commit() or 'installed'})"
 
 
