@@ -52,7 +52,9 @@ def make() -> Callable[[list[int], list[int]], Pairs]:
 TRANSFORMER = TransformerConfig(layers=2, d_model=14, d_ff=23, heads=2, dropout=0.0, share_embeddings="all")
 RECURRENT = RecurrentConfig(d_model=14, dropout=0.0)
 # random targets are no trees, but hold all that trees do
-TOKENS = ParserTokens((3, *range(4, 20)), leaves=range(4, 14), opening=range(14, 25), closing=range(25, 32), in_order=True)
+TOKENS = ParserTokens(
+    (3, *range(4, 20)), leaves=range(4, 14), opening=range(14, 25), closing=range(25, 32), in_order=True
+)
 CONFIGS = {
     "paper": TRANSFORMER,
     "prenorm-batchnorm-learned": replace(

@@ -8,7 +8,6 @@ words is projected and added to the decoder's input; attention over all of the s
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -49,6 +48,11 @@ class ParserState:
     labels: Int[Tensor, "rows stack"]
     """Its opening token; 0 in place 0."""
 
+    def shown(self) -> tuple[Tensor, ...]:
+        """Four numbers of each row: the next word, and of the innermost open bracket first word, label and depth."""
+        top = self.depth.unsqueeze(1)
+        return self.read, *(stack.gather(1, top).squeeze(1) for stack in (self.firsts, self.labels)), self.depth
+
     def pick(self, rows: Int[Tensor, " picked"]) -> "ParserState":
         """The states of these rows."""
         return ParserState(*(getattr(self, each.name).index_select(0, rows) for each in fields(self)))
@@ -75,7 +79,7 @@ class Words:
 
 
 class DeterministicAttention(nn.Module):
-    """What it knows of the tokens is saved with the weights: without, every token means nothing until they are loaded."""
+    """What it knows of the tokens is saved with the weights; made without, it has to load them."""
 
     word_starts: Bool[Tensor, " source_vocab"]
     leaves: Bool[Tensor, " target_vocab"]
@@ -139,24 +143,17 @@ class DeterministicAttention(nn.Module):
 
     def at(self, state: ParserState, words: Words) -> Float[Tensor, "rows d_model"]:
         """What is added to the decoder's input, `rows / sentences` sequences a sentence."""
-        top = state.depth.unsqueeze(1)
-        first, label = (stack.gather(1, top).squeeze(1) for stack in (state.firsts, state.labels))
+        # [rows] → [sentences, rows / sentences] and back
         sentences = len(words.buffer)
-        shown = self._shown(words, *(x.view(sentences, -1) for x in (state.read, first, label, state.depth)))
-        return shown.flatten(0, 1)
+        return self._shown(words, *(number.view(sentences, -1) for number in state.shown())).flatten(0, 1)
 
-    def forward(
-        self, target: Int[Tensor, "batch target"], words: Words
-    ) -> Float[Tensor, "batch target d_model"]:
+    def forward(self, target: Int[Tensor, "batch target"], words: Words) -> Float[Tensor, "batch target d_model"]:
         """The same at every position of a known target."""
         state, seen = self.start(len(target)), []
         for tokens in target.unbind(1):
             state = self.advance(tokens, state)
-            top = state.depth.unsqueeze(1)
-            first, label = (stack.gather(1, top).squeeze(1) for stack in (state.firsts, state.labels))
-            seen.append(torch.stack((state.read, first, label, state.depth)))
-        # target times [4, batch] → four of [batch, target]
-        return self._shown(words, *torch.stack(seen, dim=2))
+            seen.append(state.shown())
+        return self._shown(words, *(torch.stack(each, dim=1) for each in zip(*seen, strict=True)))
 
     def _shown(
         self,
@@ -167,8 +164,7 @@ class DeterministicAttention(nn.Module):
         depth: Int[Tensor, "sentences places"],
     ) -> Float[Tensor, "sentences places d_model"]:
         shown = _pick(words.buffer, read)
-        if words.stack is not None:
-            assert self.labels is not None and self.depths is not None
+        if words.stack is not None and self.labels is not None and self.depths is not None:
             shown = shown + _pick(words.stack, first) + self.labels(label) + self.depths(depth)
         return shown
 

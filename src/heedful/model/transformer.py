@@ -106,7 +106,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         keys_values = self.decoder.keys_values(memory.hidden)
         rows = memory.hidden.size(0) * beam
         past = tuple(KeysValues(*(x.new_empty(rows, x.size(1), 0, x.size(3)) for x in kv)) for kv in keys_values)
-        parser = self.deterministic_attention and self.deterministic_attention.start(rows)
+        parser = None if self.deterministic_attention is None else self.deterministic_attention.start(rows)
         return TransformerState(keys_values, over_heads(memory.mask), past, 0, memory.words, parser)
 
     def step(

@@ -94,7 +94,7 @@ def _train(job: Job, device: torch.device) -> Outcome:
 
 def new_model(config: ModelConfig, tokenizers: Tokenizers, trees: TreeConfig | None) -> Model:
     """Fresh weights for these vocabularies."""
-    tokens = trees and TreeSymbols(trees, tokenizers.target).parser_tokens(tokenizers.source)
+    tokens = None if trees is None else TreeSymbols(trees, tokenizers.target).parser_tokens(tokenizers.source)
     return build_model(config, tokenizers.source.vocab_size, tokenizers.target.vocab_size, tokens)
 
 
