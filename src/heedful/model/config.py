@@ -52,8 +52,7 @@ class TransformerConfig:
     skip: bool = True
     """Skip (residual) connections around each sublayer."""
     deterministic_attention: Literal["none", "buffer", "stack"] = "none"
-    """What a parser's decoder is shown of where it stands, beside its learned attention (the paper has none).
-    buffer: the words before and behind that place; stack: the innermost open bracket too."""
+    """What a parser's decoder is shown of its place; buffer: the words around it; stack: the innermost bracket too."""
     share_embeddings: Sharing = "all"
     """all: source, target and pre-softmax weights are one matrix (Section 3.4); target: the last two; none."""
 
