@@ -82,7 +82,7 @@ def test_what_is_shown_is_the_encoder_s_output_at_those_words() -> None:
             (attention.first_word, 0.01),
         ):
             assert parameter is not None
-            parameter.weight.copy_(value * torch.eye(2))
+            parameter.weight.copy_(value * torch.cat((torch.eye(2), torch.eye(2) / 2), dim=1))
         assert attention.labels is not None
         assert attention.depths is not None
         attention.labels.weight.zero_()
@@ -91,7 +91,9 @@ def test_what_is_shown_is_the_encoder_s_output_at_those_words() -> None:
         attention.depths.weight[1, 0] = 1e5 / 2**0.5
         target = torch.tensor([[2, leaf, opening, leaf, closing], [2, leaf, opening, closing, 3]])
         shown = attention(target, attention.words(source, mask, hidden))
-    zero, (first, second, eos), (only, end) = torch.zeros(2), hidden[0, [0, 2, 5]], hidden[1, [0, 1]]
+    # first token + last token / 2
+    first, second, eos = (hidden[0, begin] + hidden[0, end] / 2 for begin, end in ((0, 1), (2, 4), (5, 5)))
+    zero, (only, end) = torch.zeros(2), hidden[1, :2] * 1.5
     inside = torch.tensor([1e5, 1e4])
     expected = [
         [

@@ -112,7 +112,7 @@ def activation_bytes(
     memory = source * meeting
     ends = (source + 2 * target) * (dropped + d_model)
     if config.deterministic_attention != "none":
-        ends += 2 * (source + 1) * d_model  # every word, and the one before it
+        ends += 4 * (source + 1) * d_model  # both ends of every word, and of the one before it
     return width * (config.layers * encoder + _decoder_layers(config) * (decoder + memory) + ends)
 
 
@@ -145,8 +145,8 @@ def _decoder_layers(config: TransformerConfig) -> int:
 
 
 def _shown(config: TransformerConfig) -> int:
-    """Projections of words that deterministic attention has: of the next, of the one before, of a bracket's first."""
-    return {"none": 0, "buffer": 2, "stack": 3}[config.deterministic_attention]
+    """Of deterministic attention, projections of both ends of the next word, the one before, a bracket's first."""
+    return {"none": 0, "buffer": 4, "stack": 6}[config.deterministic_attention]
 
 
 def _cells(config: RecurrentConfig) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

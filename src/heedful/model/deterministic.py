@@ -92,8 +92,9 @@ class DeterministicAttention(nn.Module):
     ) -> None:
         """`stack`: the innermost open bracket is shown too, its first word, its label and the depth."""
         super().__init__()
-        self.next_word, self.last_word = Linear(d_model, d_model, bias=False), Linear(d_model, d_model, bias=False)
-        self.first_word = Linear(d_model, d_model, bias=False) if stack else None
+        self.next_word = Linear(2 * d_model, d_model, bias=False)
+        self.last_word = Linear(2 * d_model, d_model, bias=False)
+        self.first_word = Linear(2 * d_model, d_model, bias=False) if stack else None
         self.labels = TokenEmbedding(target_vocab, d_model) if stack else None
         self.depths = TokenEmbedding(MOST_OPEN + 1, d_model) if stack else None
         for name, vocab in _TABLES.items():
@@ -109,13 +110,15 @@ class DeterministicAttention(nn.Module):
         mask: Bool[Tensor, "batch source"],
         hidden: Float[Tensor, "batch source d_model"],
     ) -> Words:
-        """From the encoder's output at each word's first token."""
+        """From the encoder's output at the first and at the last token of each word: its stem, its ending."""
         starts = self.word_starts[source] & mask
         last = (starts.sum(1, keepdim=True) - 1).clamp(min=0)
         # tokens that begin a word first, in their order; the n-th place is the n-th word's, or EOS's behind them
         order = (~starts).int().argsort(dim=1, stable=True)
-        places = order.gather(1, torch.arange(source.size(1) + 1, device=source.device).minimum(last))
-        words = hidden.gather(1, places.unsqueeze(2).expand(-1, -1, hidden.size(2)))
+        first = order.gather(1, torch.arange(source.size(1) + 2, device=source.device).minimum(last))
+        ends = (first[:, :-1], first[:, :-1].maximum(first[:, 1:] - 1))
+        # of each [batch, source + 1] the outputs there, side by side
+        words = torch.cat([hidden.gather(1, end.unsqueeze(2).expand(-1, -1, hidden.size(2))) for end in ends], dim=2)
         before = torch.cat((torch.zeros_like(words[:, :1]), words[:, :-1]), dim=1)
         buffer = self.next_word(words) + self.last_word(before)
         return Words(buffer, None if self.first_word is None else self.first_word(words))
