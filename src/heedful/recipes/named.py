@@ -58,7 +58,7 @@ _RECIPES = (
         ),
         DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=2048, max_length=512),
         replace(_with_muon, lr=4e-3, warmup_steps=300),
-        SearchConfig(length_penalty=0.3, max_extra_tokens=300),
+        SearchConfig(beam_size=10, length_penalty=0.3, max_extra_tokens=300),
         TreeConfig(linearisation="in-order", leaves="tags"),
     ),
     *paper.RECIPES,
