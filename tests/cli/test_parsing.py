@@ -11,6 +11,7 @@ import pytest
 import heedful
 from heedful import HeedfulError, checkpoint
 from heedful.cli.main import main
+from heedful.data.tokenizer import EOS
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.linearisation import Linearisation
 from heedful.data.treebank.reading import read_trees
@@ -183,6 +184,19 @@ def test_what_does_not_fit_is_told(
     assert "recipe tiny makes text of text" in error(
         capsys, "train", "--train", "a.en", "a.de", "--valid", "a.en", "a.de", *run, "--leaves", "tags"
     )
+    assert "deterministic-attention is for parsers" in error(
+        capsys,
+        "train",
+        "--train",
+        "a.en",
+        "a.de",
+        "--valid",
+        "a.en",
+        "a.de",
+        *run,
+        "--deterministic-attention",
+        "stack",
+    )
     broken = tmp_path / "broken.mrg"
     broken.write_text("(S (NN a))\n(S (NN b)\n")
     assert "broken.mrg, line 2" in error(capsys, "train", "--train-trees", str(broken), *trees[2:], *run)
@@ -200,6 +214,23 @@ def test_a_model_that_makes_text_is_no_parser(
     with pytest.raises(HeedfulError, match="makes text, not trees"):
         heedful.load_parser(tmp_path / "text")
     assert "trees" not in checkpoint.load_config(tmp_path / "text")
+
+
+def test_what_the_tokens_are_is_saved_with_the_weights(model: str) -> None:
+    loaded = checkpoint.load_model(Path(model))
+    attention = loaded.model.deterministic_attention
+    source, target = loaded.tokenizers.source, loaded.tokenizers.target
+    sentence = "the dog sees the cat ."
+    assert attention.word_starts[[*source.encode(sentence), EOS]].sum() == 6 + 1
+    tables = {"leaves": attention.leaves, "opening": attention.opening, "closing": attention.closing}
+    symbols = {
+        kind: {piece[1:] for piece in target.pieces(t.nonzero().flatten().tolist())} for kind, t in tables.items()
+    }
+    labels = {"S", "NP", "VP", "PP"}
+    assert symbols["leaves"] == {"DT", "NN", "IN", "VBZ", ".", "-RRB-"}
+    assert symbols["opening"] == {f"({label}" for label in labels}
+    assert symbols["closing"] == {f"){label}" for label in labels}
+    assert attention.in_order
 
 
 def test_a_parser_in_python(model: str) -> None:

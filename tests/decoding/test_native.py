@@ -340,6 +340,6 @@ def test_no_compiler_is_said_once_and_is_no_error(
 def test_weights_of_another_kind_are_not_flattened(tokenizers: Any) -> None:
     assert random_model("transformer", tokenizers).flat() is not None
     assert random_model("transformer", tokenizers).double().flat() is None
-    for changed in ({"norm": "batch"}, {"norm": "none"}, {"skip": False}):
+    for changed in ({"norm": "batch"}, {"norm": "none"}, {"skip": False}, {"deterministic_attention": "buffer"}):
         config = TransformerConfig(layers=1, d_model=14, d_ff=23, heads=2, **changed)  # type: ignore[arg-type]
         assert build_model(config, 347, 347).flat() is None

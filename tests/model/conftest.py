@@ -10,6 +10,7 @@ from torch import Tensor
 
 from heedful.model.build import build_model
 from heedful.model.config import RecurrentConfig, TransformerConfig
+from heedful.model.deterministic import ParserTokens
 from heedful.model.masks import padding_mask
 from heedful.model.norm import BatchNorm
 from heedful.model.seq2seq import Seq2Seq
@@ -50,6 +51,10 @@ def make() -> Callable[[list[int], list[int]], Pairs]:
 
 TRANSFORMER = TransformerConfig(layers=2, d_model=14, d_ff=23, heads=2, dropout=0.0, share_embeddings="all")
 RECURRENT = RecurrentConfig(d_model=14, dropout=0.0)
+# random targets are no trees, but hold all that trees do
+TOKENS = ParserTokens(
+    (3, *range(4, 20)), leaves=range(4, 14), opening=range(14, 25), closing=range(25, 32), in_order=True
+)
 CONFIGS = {
     "paper": TRANSFORMER,
     "prenorm-batchnorm-learned": replace(
@@ -66,6 +71,8 @@ CONFIGS = {
     "postnorm-batchnorm": replace(TRANSFORMER, norm="batch", positions="none", share_embeddings="none"),
     "restricted": replace(TRANSFORMER, neighbourhood=3),
     "restricted-even": replace(TRANSFORMER, neighbourhood=2, norm_position="pre", norm="batch", decoder_layers=3),
+    "deterministic-buffer": replace(TRANSFORMER, deterministic_attention="buffer"),
+    "deterministic-stack": replace(TRANSFORMER, deterministic_attention="stack", norm_position="pre", neighbourhood=3),
     "nonorm-noskip": replace(TRANSFORMER, norm="none", skip=False),
     "lstm": replace(RECURRENT, layers=2),
     "gru": replace(RECURRENT, cell="gru", bidirectional=False, d_embedding=11),
@@ -80,7 +87,7 @@ CONFIGS = {
 def model(request: pytest.FixtureRequest) -> Seq2Seq[Any, Any]:
     """Dropout is zero; a BatchNorm has seen a batch."""
     torch.manual_seed(1)
-    model = build_model(CONFIGS[request.param], VOCAB, VOCAB)
+    model = build_model(CONFIGS[request.param], VOCAB, VOCAB, TOKENS)
     norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     if norms:
         for norm in norms:

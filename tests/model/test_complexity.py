@@ -28,6 +28,8 @@ CONFIGS: dict[str, ModelConfig] = {
     "restricted": replace(TRANSFORMER, neighbourhood=3),
     "restricted-to-more-than-half": replace(TRANSFORMER, neighbourhood=8),
     "restricted-to-more-than-there-is": replace(TRANSFORMER, neighbourhood=41),
+    "deterministic-buffer": replace(TRANSFORMER, deterministic_attention="buffer"),
+    "deterministic-stack": replace(TRANSFORMER, deterministic_attention="stack", share_embeddings="target"),
     "lstm": replace(RECURRENT, layers=2),
     "lstm-dot": replace(RECURRENT, attention="dot", bidirectional=False, share_embeddings="all"),
     "lstm-general-feeding": replace(RECURRENT, attention="general", input_feeding=True, layers=2, d_embedding=11),
@@ -47,7 +49,8 @@ def _sides(model: Any) -> dict[str, list[str]]:
     rest = [name for name in names if name not in embeddings]
     return {
         "embeddings": embeddings,
-        **{part: [name for name in rest if name.startswith(f"{part}.")] for part in ("encoder", "decoder")},
+        "encoder": [name for name in rest if name.startswith("encoder.")],
+        "decoder": [name for name in rest if name.startswith(("decoder.", "deterministic_attention."))],
         "projection": [name for name in rest if name.startswith("projection.")],
     }
 
@@ -116,6 +119,7 @@ REMEMBERED: dict[str, ModelConfig] = {
     "none": WIDE,
     "prenorm": replace(WIDE, norm_position="pre", dropout=0.1),
     "restricted": replace(WIDE, neighbourhood=5, dropout=0.1),
+    "deterministic": replace(WIDE, layers=1, deterministic_attention="stack", dropout=0.1),
     "attention-dropout": replace(WIDE, attention_dropout=0.1, dropout=0.1),
     "lstm-dot": replace(RECURRENT, d_model=64, attention="dot", layers=2, dropout=0.1),
     "gru-additive": replace(RECURRENT, d_model=64, attention="additive", cell="gru", dropout=0.1),

@@ -184,6 +184,10 @@ class Tokenizer:
         learned = ((token, self._pieces[token]) for token in range(_BYTES.stop, self.vocab_size))
         return {piece[1:]: token for token, piece in learned if piece.startswith(_SPACE) and piece != _SPACE}
 
+    def word_starts(self) -> list[int]:
+        """The tokens that begin a word, as one does in every word of an encoded text."""
+        return [token for token, piece in enumerate(self._pieces) if piece.startswith(_SPACE)]
+
     def word_ids(self, ids: Sequence[int]) -> list[int]:
         """For every token the index of its word in `decode(ids).split()`.
 

@@ -13,6 +13,7 @@ from heedful.data.treebank.linearisation import Linearisation, closes, opens
 from heedful.data.treebank.tree import Tree
 from heedful.decoding.tree_filter import FREE, FormTree, TreeTokens
 from heedful.errors import HeedfulError
+from heedful.model.deterministic import ParserTokens
 
 
 class TreeSymbols:
@@ -32,6 +33,12 @@ class TreeSymbols:
             target.vocab_size,
             EOS,
         )
+
+    def parser_tokens(self, source: Tokenizer) -> ParserTokens:
+        """What a model with deterministic attention has to know of both vocabularies."""
+        own = self._tokens
+        in_order = self.linearisation.config.linearisation == "in-order"
+        return ParserTokens((*source.word_starts(), EOS), own.leaves, own.opening, own.closing, in_order)
 
     def of_texts(self, texts: Sequence[str]) -> "TreeDemands":
         """A tree over each text's whitespace words."""

@@ -18,6 +18,7 @@ from heedful.model.attention import (
     Score,
 )
 from heedful.model.config import ModelConfig, RecurrentConfig, Sharing, TransformerConfig
+from heedful.model.deterministic import DeterministicAttention, ParserTokens
 from heedful.model.dropout import Dropout
 from heedful.model.embedding import InputEmbedding, Projection, TokenEmbedding
 from heedful.model.feed_forward import FeedForward
@@ -64,14 +65,18 @@ def native_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
     return "bfloat16" if native else "float32"
 
 
-def build_model(config: ModelConfig, source_vocab: int, target_vocab: int) -> Seq2Seq[Any, Any]:
+def build_model(
+    config: ModelConfig, source_vocab: int, target_vocab: int, tokens: ParserTokens | None = None
+) -> Seq2Seq[Any, Any]:
     """A model with fresh weights, drawn from torch's generator, in training mode.
+
+    A parser with deterministic attention has to be told its `tokens`, unless weights are loaded, which know them.
 
     Raises HeedfulError where the numbers of the configuration do not fit together.
     """
     if isinstance(config, RecurrentConfig):
         return _recurrent(config, source_vocab, target_vocab)
-    return _transformer(config, source_vocab, target_vocab)
+    return _transformer(config, source_vocab, target_vocab, tokens)
 
 
 def _embeddings(
@@ -96,7 +101,9 @@ def _embeddings(
     return source, target, projection
 
 
-def _transformer(config: TransformerConfig, source_vocab: int, target_vocab: int) -> Transformer:
+def _transformer(
+    config: TransformerConfig, source_vocab: int, target_vocab: int, tokens: ParserTokens | None
+) -> Transformer:
     d_model = config.d_model
     if d_model % config.heads and (config.d_k is None or config.d_v is None):
         raise HeedfulError(
@@ -133,12 +140,17 @@ def _transformer(config: TransformerConfig, source_vocab: int, target_vocab: int
         DecoderLayer(self_attention(), attention(), feed_forward(), residual)
         for _ in range(config.decoder_layers or config.layers)
     ]
+    shown = None
+    if config.deterministic_attention != "none":
+        stack = config.deterministic_attention == "stack"
+        shown = DeterministicAttention(d_model, source_vocab, target_vocab, stack, tokens)
     return Transformer(
         InputEmbedding(source, positions(), Dropout(config.dropout)),
         InputEmbedding(target, positions(), Dropout(config.dropout)),
         Encoder(encoder, final_norm()),
         Decoder(decoder, final_norm()),
         projection,
+        shown,
     )
 
 

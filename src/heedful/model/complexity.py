@@ -6,7 +6,7 @@ gradient is two more of its size, so training costs three times what the forward
 
 from dataclasses import dataclass
 
-from heedful.model.config import ModelConfig, RecurrentConfig, TransformerConfig
+from heedful.model.config import MOST_OPEN, ModelConfig, RecurrentConfig, TransformerConfig
 from heedful.model.neighbourhood import Neighbourhood
 
 TRAINING_PASSES = 3
@@ -49,6 +49,9 @@ def parameters(config: ModelConfig, source_vocab: int, target_vocab: int) -> Cou
     feed_forward = 2 * d_model * config.d_ff + config.d_ff + d_model
     encoder = config.layers * (attention + feed_forward + 2 * norm) + final
     decoder = _decoder_layers(config) * (2 * attention + feed_forward + 3 * norm) + final
+    decoder += _shown(config) * d_model**2
+    if config.deterministic_attention == "stack":
+        decoder += (target_vocab + MOST_OPEN + 1) * d_model
     return Count(embeddings, encoder, decoder, projection)
 
 
@@ -68,9 +71,10 @@ def forward_flops(config: ModelConfig, target_vocab: int, source: int, target: i
     encoder = source * (projections + feed_forward) + around.pairs(source) * meeting
     own = target * projections + earlier.pairs(target) * meeting
     memory = source * d_model * meeting
+    shown = (source + 1) * _shown(config) * d_model**2
     cross = target * (d_model * heads.key + source * meeting + heads.value * d_model)
     decoder = own + memory + cross + target * feed_forward
-    return Count(0, 2 * config.layers * encoder, 2 * _decoder_layers(config) * decoder, projection)
+    return Count(0, 2 * config.layers * encoder, 2 * (_decoder_layers(config) * decoder + shown), projection)
 
 
 def training_flops(config: ModelConfig, target_vocab: int, source: int, target: int) -> int:
@@ -107,6 +111,8 @@ def activation_bytes(
     decoder = own + target * (cross + feed_forward + 3 * around)
     memory = source * meeting
     ends = (source + 2 * target) * (dropped + d_model)
+    if config.deterministic_attention != "none":
+        ends += 4 * (source + 1) * d_model  # both ends of every word, and of the one before it
     return width * (config.layers * encoder + _decoder_layers(config) * (decoder + memory) + ends)
 
 
@@ -136,6 +142,11 @@ def _seen(config: TransformerConfig, source: int, target: int) -> tuple[Neighbou
 
 def _decoder_layers(config: TransformerConfig) -> int:
     return config.decoder_layers or config.layers
+
+
+def _shown(config: TransformerConfig) -> int:
+    """Of deterministic attention, projections of both ends of the next word, the one before, a bracket's first."""
+    return {"none": 0, "buffer": 4, "stack": 6}[config.deterministic_attention]
 
 
 def _cells(config: RecurrentConfig) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

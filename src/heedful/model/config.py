@@ -9,6 +9,9 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 Sharing = Literal["all", "target", "none"]
 
+MOST_OPEN = 64
+"""Brackets that a parser with deterministic attention tells apart by their depth."""
+
 _strict = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -48,6 +51,8 @@ class TransformerConfig:
     """Norm after the residual sum, as in the paper, or before each sublayer."""
     skip: bool = True
     """Skip (residual) connections around each sublayer."""
+    deterministic_attention: Literal["none", "buffer", "stack"] = "none"
+    """What a parser's decoder is shown of its place; buffer: the words around it; stack: the innermost bracket too."""
     share_embeddings: Sharing = "all"
     """all: source, target and pre-softmax weights are one matrix (Section 3.4); target: the last two; none."""
 

@@ -42,10 +42,15 @@ class InputEmbedding(nn.Module):
         self.dropout = dropout
 
     def forward(
-        self, tokens: Int[Tensor, "batch positions"], start: int = 0
+        self,
+        tokens: Int[Tensor, "batch positions"],
+        start: int = 0,
+        beside: Float[Tensor, "batch positions d_model"] | None = None,
     ) -> Float[Tensor, "batch positions d_model"]:
-        """`start` is the position of the first token."""
+        """`start` is the position of the first token; what stands `beside` is one summand more."""
         x: Tensor = self.positions(self.tokens(tokens), start)
+        if beside is not None:
+            x = x + beside
         if torch.is_autocast_enabled(x.device.type):  # the whole stream is narrow, not only what enters a product
             x = x.to(torch.get_autocast_dtype(x.device.type))
         output: Tensor = self.dropout(x)

@@ -37,7 +37,11 @@ class FlatTransformer:
 
 
 def flatten(model: "Transformer") -> FlatTransformer | None:
-    """None for a variant that has more to it: other norms than LayerNorm, no residual connections, not float32."""
+    """None for a variant that has more to it: deterministic attention, other norms than LayerNorm, no residual
+    connections, not float32.
+    """
+    if model.deterministic_attention is not None:
+        return None
     sides = (model.encoder, model.decoder)
     residuals = [module for side in sides for module in side.modules() if isinstance(module, Residual)]
     norms = [residual.norm for residual in residuals]

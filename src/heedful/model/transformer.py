@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from heedful.model.attention import KeysValues
+from heedful.model.deterministic import DeterministicAttention, ParserState, Words
 from heedful.model.embedding import InputEmbedding, Projection
 from heedful.model.flat import FlatTransformer, flatten
 from heedful.model.masks import over_heads
@@ -20,21 +21,32 @@ class TransformerMemory:
 
     hidden: Float[Tensor, "batch source d_model"]
     mask: Bool[Tensor, "batch source"]
+    words: Words | None
+    """For deterministic attention."""
 
 
 @dataclass(frozen=True)
 class TransformerState:
-    """Keys and values of every decoder layer: over the memory by sentence, over the past by sequence."""
+    """Keys and values of every decoder layer: over the memory by sentence, over the past by sequence.
+
+    With deterministic attention also the words by sentence, and by sequence where its parser is.
+    """
 
     memory: tuple[KeysValues, ...]
     attend: Bool[Tensor, "sentences 1 1 source"]
     past: tuple[KeysValues, ...]
     position: int
     """Of the next token; the past may hold fewer, where self-attention is restricted."""
+    words: Words | None
+    parser: ParserState | None
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> "TransformerState":
         """The memory stays: a sequence continues one of the same sentence."""
-        return replace(self, past=tuple(layer.pick(rows) for layer in self.past))
+        return replace(
+            self,
+            past=tuple(layer.pick(rows) for layer in self.past),
+            parser=self.parser and self.parser.pick(rows),
+        )
 
     def select(self, sentences: Int[Tensor, " kept"]) -> "TransformerState":
         """Keeps these sentences, with all their sequences."""
@@ -46,6 +58,8 @@ class TransformerState:
             memory=tuple(layer.pick(sentences) for layer in self.memory),
             attend=self.attend.index_select(0, sentences),
             past=tuple(layer.pick(rows) for layer in self.past),
+            words=self.words and self.words.pick(sentences),
+            parser=self.parser and self.parser.pick(rows),
         )
 
 
@@ -59,6 +73,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         encoder: Encoder,
         decoder: Decoder,
         projection: Projection,
+        deterministic_attention: DeterministicAttention | None = None,
     ) -> None:
         super().__init__()
         self.source_input = source_input
@@ -66,13 +81,14 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         self.encoder = encoder
         self.decoder = decoder
         self.projection = projection
+        self.deterministic_attention = deterministic_attention
 
     def encode(
         self, source: Int[Tensor, "batch source"], source_mask: Bool[Tensor, "batch source"]
     ) -> TransformerMemory:
         """Reads the source, EOS included."""
         hidden, _ = self.encoder(self.source_input(source), source_mask, over_heads(source_mask))
-        return TransformerMemory(hidden, source_mask)
+        return TransformerMemory(hidden, source_mask, self._words(source, source_mask, hidden))
 
     def decode(
         self,
@@ -82,7 +98,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
     ) -> Float[Tensor, "batch target d_model"]:
         """Hidden states under teacher forcing. Padding stands at the end, where no real token looks."""
         teacher = Teacher(memory.hidden, target_mask, None, over_heads(memory.mask))
-        hidden: Tensor = self.decoder(self.target_input(target), teacher)[0]
+        hidden: Tensor = self.decoder(self._target_input(target, memory.words), teacher)[0]
         return hidden
 
     def start(self, memory: TransformerMemory, beam: int = 1) -> TransformerState:
@@ -90,15 +106,20 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         keys_values = self.decoder.keys_values(memory.hidden)
         rows = memory.hidden.size(0) * beam
         past = tuple(KeysValues(*(x.new_empty(rows, x.size(1), 0, x.size(3)) for x in kv)) for kv in keys_values)
-        return TransformerState(keys_values, over_heads(memory.mask), past, position=0)
+        parser = None if self.deterministic_attention is None else self.deterministic_attention.start(rows)
+        return TransformerState(keys_values, over_heads(memory.mask), past, 0, memory.words, parser)
 
     def step(
         self, tokens: Int[Tensor, " rows"], state: TransformerState
     ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
         """Logits after one token more. In evaluation mode the same as `decode`'s to rounding."""
-        x: Tensor = self.target_input(tokens.unsqueeze(1), state.position)
+        beside, parser = None, state.parser
+        if self.deterministic_attention is not None and parser is not None and state.words is not None:
+            parser = self.deterministic_attention.advance(tokens, parser)
+            beside = self.deterministic_attention.at(parser, state.words).unsqueeze(1)
+        x: Tensor = self.target_input(tokens.unsqueeze(1), state.position, beside)
         x, past = self.decoder.step(x, state.past, state.memory, state.attend)
-        return self.project(x.squeeze(1)), replace(state, past=past, position=state.position + 1)
+        return self.project(x.squeeze(1)), replace(state, past=past, position=state.position + 1, parser=parser)
 
     def attention(
         self,
@@ -111,9 +132,26 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         attend = over_heads(source_mask)
         hidden, encoder = self.encoder(self.source_input(source), source_mask, attend, need_weights=True)
         teacher = Teacher(hidden, target_mask, over_heads(target_mask), attend)
-        _, decoder, cross = self.decoder(self.target_input(target), teacher, need_weights=True)
+        words = self._words(source, source_mask, hidden)
+        _, decoder, cross = self.decoder(self._target_input(target, words), teacher, need_weights=True)
         return AttentionRecord(encoder, decoder, cross)
 
     def flat(self) -> FlatTransformer | None:
         """Its weights as they are; None for the variants that `flatten` names."""
         return flatten(self)
+
+    def _words(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        hidden: Float[Tensor, "batch source d_model"],
+    ) -> Words | None:
+        shown = self.deterministic_attention
+        return None if shown is None else shown.words(source, source_mask, hidden)
+
+    def _target_input(
+        self, target: Int[Tensor, "batch target"], words: Words | None
+    ) -> Float[Tensor, "batch target d_model"]:
+        shown = self.deterministic_attention
+        x: Tensor = self.target_input(target, 0, shown(target, words) if shown is not None and words else None)
+        return x

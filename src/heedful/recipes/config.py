@@ -70,6 +70,10 @@ class Recipe:
             recipe = replace(recipe, model=replace(recipe.model, share_embeddings="target"))
         if recipe.trees and recipe.data.vocabulary == "joint":
             raise HeedfulError("vocabulary joint cannot be: a parser's target is symbols; leave it separate")
+        if recipe.trees is None and getattr(recipe.model, "deterministic_attention", "none") != "none":
+            raise HeedfulError(
+                "deterministic-attention is for parsers: take a recipe that makes trees, parse-small say"
+            )
         if recipe.training.weight_decay and recipe.training.optimizer == "adam":
             raise HeedfulError(
                 "weight_decay needs optimizer adamw or muon: pass --optimizer adamw, or leave --weight-decay out"

@@ -22,7 +22,7 @@ from heedful.progress import progress
 from heedful.recipes import paper
 from heedful.recipes.config import Recipe
 from heedful.recipes.gpus import UTILISATION, Gpu
-from heedful.recipes.run import learn_tokenizers
+from heedful.recipes.run import learn_tokenizers, new_model
 from heedful.training import distributed
 from heedful.training.optimizer import check_schedule
 from heedful.training.trainer import Trainer, Validation
@@ -246,7 +246,7 @@ def _trainer(
         raise AssertionError("a plan trains without validating")
 
     torch.manual_seed(recipe.training.seed)
-    model = build_model(recipe.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size).to(device)
+    model = new_model(recipe.model, tokenizers, recipe.trees).to(device)
     training = replace(recipe.training, decay_steps=recipe.training.decay_steps or recipe.training.max_steps)
     training = replace(training, consistency_after=0)  # the dearer updates
     return Trainer(model, data, training, recipe.model.d_model, no_validation, directory)

@@ -18,6 +18,8 @@ from heedful.checkpoint import Checkpoint
 from heedful.data.batches import TrainingData
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizer, Tokenizers
+from heedful.data.treebank.config import TreeConfig
+from heedful.decoding.tree_symbols import TreeSymbols
 from heedful.errors import HeedfulError
 from heedful.memory import settle_memory
 from heedful.model.build import build_model, native_precision
@@ -74,7 +76,7 @@ def _train(job: Job, device: torch.device) -> Outcome:
     )
     torch.manual_seed(recipe.training.seed)
     model_config: ModelConfig = TypeAdapter(ModelConfig).validate_python(config["model"])
-    model = build_model(model_config, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
+    model = new_model(model_config, tokenizers, recipe.trees)
     if job.init_from:
         start = checkpoint.load_model(job.init_from).model
         checkpoint.load_weights(model, checkpoint.model_tensors(start))
@@ -88,6 +90,12 @@ def _train(job: Job, device: torch.device) -> Outcome:
     if training.average_last == 1 or outcome.signal or distributed.rank() != 0:
         return outcome
     return replace(outcome, mean=_average_last(job, trainer.model, validate))
+
+
+def new_model(config: ModelConfig, tokenizers: Tokenizers, trees: TreeConfig | None) -> Model:
+    """Fresh weights for these vocabularies."""
+    tokens = None if trees is None else TreeSymbols(trees, tokenizers.target).parser_tokens(tokenizers.source)
+    return build_model(config, tokenizers.source.vocab_size, tokenizers.target.vocab_size, tokens)
 
 
 def _average_last(job: Job, model: Model, validate: Callable[[Model], Validation]) -> Checkpoint | None:
