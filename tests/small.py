@@ -8,6 +8,8 @@ from typing import Any
 SMALL: dict[str, Any] = {
     "optimizer": "adam",  # plain arithmetic: equal sums in another order stay equal
     "precision": "float32",
+    "consistency": 0.0,
+    "consistency_after": 0,
     "layers": 1,
     "d_model": 16,
     "d_ff": 32,

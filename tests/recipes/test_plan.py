@@ -111,6 +111,9 @@ def test_consistency_costs_twice_the_work_and_memory(
     assert twice["memory"]["state"] == plain["memory"]["state"]
     late = _plan(capsys, corpus, "--max-steps", "50", "--consistency", "1", "--consistency-after", "20")
     assert late["flops"] == pytest.approx((20 + 2 * 30) / 50 * plain["flops"])
+    measured, tokens = late["measurement"], late["target_tokens"] / 50
+    seconds = 50 * measured["overhead"] + (20 / 2 + 30) * measured["seconds_per_token"] * tokens
+    assert late["hours"] == pytest.approx(seconds / 3600)
 
 
 def test_an_even_sample_stands_for_the_whole(
