@@ -81,7 +81,9 @@ def test_all_locales_written_by_hand():
     assert target_writer("de", short)(noon) == "4. Mai 2020, 12:05"
     assert target_writer("vi", short)(noon) == "12:05 4 tháng 5, 2020"
     within = [date(2020, 5, 4), date(2020, 5, 9)]
-    assert target_writer("zh", Content("interval", False, None))(within) == "2020年5月4日至9日"
+    # as CLDR had it, and as it has it in Babel 2.19
+    chinese = {"2020年5月4日至9日", "2020年5月4日\u2009–\u20099日"}
+    assert target_writer("zh", Content("interval", False, None))(within) in chinese
     assert target_writer("fr", Content("list", False, None))(within) == "4 mai 2020 et 9 mai 2020"
 
 
