@@ -58,15 +58,8 @@ class Marian(Contender):
     def command(self, bench: Bench, directory: Path) -> list[str | Path]:
         fields = bench.shape.fields
         return [
-            *(
-                self.python,
-                "-m",
-                "benchmarks.peers.hugging_face_train",
-                "--model",
-                bench.start,
-                "--batches",
-                bench.batches,
-            ),
+            *(self.python, "-m", "benchmarks.peers.hugging_face_train"),
+            *("--model", bench.start, "--batches", bench.batches),
             *("--output", directory, "--precision", self.precision, "--threads", str(bench.threads)),
             *("--lr", str(fields["lr"]), "--warmup-steps", str(fields["warmup_steps"])),
             *("--clip-norm", str(fields["clip_norm"]), "--device", bench.device),

@@ -35,16 +35,17 @@ def main() -> None:
     work, tiny = arguments.work.resolve(), shape("tiny")
     text = find_text(arguments.data, work)
     start = start_model(tiny, text, work)
-    command = [
-        python,
-        "-m",
-        "benchmarks.peers.hugging_face_train",
+    command = [python, "-m", "benchmarks.peers.hugging_face_train"]
+    command += [
         "--model",
         start,
         "--output",
         arguments.output.resolve(),
+        "--batches",
+        save_batches(start, text, tiny.fields, None),
+        "--valid",
+        *text.pair("val"),
     ]
-    command += ["--batches", save_batches(start, text, tiny.fields, None), "--valid", *text.pair("val")]
     for name in ("minutes", "precision", "lr", "warmup_steps", "validate_every", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     environment = Marian(python, arguments.precision).environment(arguments.threads)

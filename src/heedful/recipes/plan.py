@@ -144,15 +144,12 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     limits = (training.max_steps, training.max_epochs and round(training.max_epochs * facts.updates_per_epoch))
     updates = max(1, min(limit for limit in limits if limit))
     pairs = updates * facts.pairs_per_update
-    alone = min(updates, training.consistency_after) if training.consistency else updates
-    passes = alone + training.passes * (updates - alone)
-    each = (passes / updates) * (
-        sum(
-            number * training_flops(recipe.model, vocabulary[1], source, target)
-            for (source, target), number in lengths.items()
-        )
-        / sum(lengths.values())
+    passes = training.passes_before(updates)
+    flops = sum(
+        number * training_flops(recipe.model, vocabulary[1], source, target)
+        for (source, target), number in lengths.items()
     )
+    each = passes / updates * flops / sum(lengths.values())
     paper_hours = paper.hours(recipe)
     count_of = parameters(recipe.model, *vocabulary)
     tokens = facts.pairs_per_update * facts.target_tokens

@@ -86,3 +86,7 @@ class TrainingConfig:
     def consistency_at(self, step: int) -> float:
         """α of the update that follows `step` others."""
         return self.consistency if step >= self.consistency_after else 0.0
+
+    def passes_before(self, step: int) -> int:
+        """How often the updates before `step` compute each of their pairs, all together."""
+        return step + (self.passes - 1) * max(0, step - self.consistency_after)

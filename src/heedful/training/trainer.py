@@ -203,7 +203,8 @@ class Trainer:
         tokens = sum(batch.target_tokens for batch in batches)
         rate = learning_rate(config, position.step + 1, self.d_model)
         consistency = config.consistency_at(position.step)
-        at_once = config.device_tokens and max(1, config.device_tokens // (2 if consistency else 1))
+        passes = config.passes if consistency else 1
+        at_once = config.device_tokens and max(1, config.device_tokens // passes)
         sums = torch.zeros(2, device=self.model.device)
         for number, (indices, batch) in enumerate(zip(group, batches, strict=True)):
             shard, share = _shard(batch)
