@@ -34,8 +34,8 @@ from heedful.recipes.named import recipe
 
 _PAPER = {"vocab_size": 37000, "batch_tokens": 25000, "lr": 7e-4, "warmup_steps": 4000, "clip_norm": 0.0}
 SHAPES = (
-    TrainingShape("base", "base", _PAPER, 30, 120, "the paper's base, 25,000 tokens a batch"),
-    TrainingShape("big", "big", _PAPER, 30, 120, "the paper's big, 25,000 tokens a batch"),
+    TrainingShape("base", "base", _PAPER, 20, 60, "the paper's base, 25,000 tokens a batch"),
+    TrainingShape("big", "big", _PAPER, 20, 60, "the paper's big, 25,000 tokens a batch"),
 )
 _SMALL = {"vocab_size": 400, "batch_tokens": 256, "layers": 2, "d_model": 32, "d_ff": 64, "heads": 2, "clip_norm": 0.0}
 PEAKS = {

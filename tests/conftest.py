@@ -1,11 +1,16 @@
 """A corpus that every test may train on."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from heedful.data.dates import make_dates, write_dates
+
+if not torch.cuda.is_available():  # Triton asks when it is imported, by whomever
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import heedful
 from heedful.data.batches import Batch
-from heedful.training import consistency as module
+from heedful.training import loss as module
 from heedful.training.consistency import consistent_cross_entropy, projected_consistency
 from heedful.training.objective import Objective
 from tests.small import SMALL

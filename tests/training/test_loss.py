@@ -59,6 +59,18 @@ def test_fused_with_the_projection_it_gives_the_same_sums_and_gradients(
     torch.testing.assert_close(fused_grads, plain_grads)
 
 
+def test_targets_below_zero_count_for_nothing() -> None:
+    hidden, projection, target = _case()
+    real = torch.arange(len(target)) % 3 > 0
+    weights = (hidden, projection)
+    plain = projected_cross_entropy(hidden[real], projection, target[real], 0.1)
+    plain_grads = torch.autograd.grad(plain[0], weights)
+    padded = projected_cross_entropy(hidden, projection, target.where(real, -1), 0.1, padded=True)
+    padded_grads = torch.autograd.grad(padded[0], weights)
+    torch.testing.assert_close(padded, plain)
+    torch.testing.assert_close(padded_grads, plain_grads)
+
+
 def test_fused_in_bfloat16_stays_near() -> None:
     hidden, projection, target = _case()
     plain, _ = label_smoothed_cross_entropy(hidden @ projection.T, target, 0.1)

@@ -38,6 +38,8 @@ class Batch:
     """[batch, target] int64, tokens + EOS: what it shall predict."""
     target_mask: Tensor
     """[batch, target] bool."""
+    target_places: Tensor
+    """[real target tokens] int64, where they stand in batch × target: to find them on a GPU is to wait for it."""
     lines: list[int]
     """Index of each pair in its corpus, for messages."""
 
@@ -49,16 +51,22 @@ class Batch:
     @property
     def target_tokens(self) -> int:
         """Number of real target tokens, EOS included."""
-        return int(self.target_mask.sum())
+        return len(self.target_places)
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True), self.lines)
+        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True), self.lines)
+        return replace(moved, target_places=self.target_places.to(device, non_blocking=True))
+
+    def twice(self) -> Self:
+        """All pairs, then all of them again; the places are those of the first half."""
+        return self._each(lambda tensor: torch.cat((tensor, tensor)), self.lines * 2)
 
     def rows(self, chosen: slice | Sequence[int] | Tensor) -> Self:
         """Some of the pairs, padded as before."""
         places = list(range(len(self.lines)))[chosen] if isinstance(chosen, slice) else [int(row) for row in chosen]
-        return self._each(lambda tensor: tensor[places], [self.lines[row] for row in places])
+        picked = self._each(lambda tensor: tensor[places], [self.lines[row] for row in places])
+        return replace(picked, target_places=_places(picked.target_mask))
 
     def cut(self, tokens: int | None) -> list[Self]:
         """The same pairs in parts of at most so many tokens on either side, padding included; None: in one."""
@@ -86,6 +94,7 @@ def collate_pairs(sources: Sequence[Tokens], targets: Sequence[Tokens], lines: S
         target_input=torch.from_numpy(given),
         target_output=torch.from_numpy(output),
         target_mask=torch.from_numpy(target_mask),
+        target_places=_places(torch.from_numpy(target_mask)),
         lines=list(range(len(sources)) if lines is None else lines),
     )
 
@@ -218,6 +227,11 @@ def _padded(sequences: Sequence[Tokens]) -> tuple[Indices, NDArray[np.bool_]]:
     padded = np.where(places == lengths, EOS, PAD)
     padded[places < lengths] = np.concatenate([np.asarray(tokens, np.int64) for tokens in sequences])
     return padded, places <= lengths
+
+
+def _places(mask: Tensor) -> Tensor:
+    """Where a flattened mask is True."""
+    return mask.flatten().nonzero().squeeze(1)
 
 
 def _visits(

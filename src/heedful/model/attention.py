@@ -5,19 +5,24 @@ It knows no stack, no position and no vocabulary. Masks are True where attention
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from heedful import kernels
 from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
 
 Normalise = Callable[[Tensor, Tensor | None], Tensor]
 """From scores and a mask to weights."""
+_BACKENDS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
+"""cuDNN's plans anew for every shape, and its kernel takes ten times as long on sentences."""
 _SHORT = 1 << 16
 """Scores of a head up to which torch's flash kernel, made for long sequences, is the slower one on CPU."""
 
@@ -166,9 +171,23 @@ def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal
     """Equation 1 without its weights, by the kernel that is fastest here."""
     if query.is_cpu and torch.is_grad_enabled() and query.size(2) * past.keys.size(2) <= _SHORT:
         return _short_attention(query, past, mask, causal)
+    if kernels.usable(query.device) and (context := _in_one_kernel(query, past, mask, causal)) is not None:
+        return context
     if causal and mask is not None:
         mask, causal = mask & causal_mask(query.size(2), query.device), False
-    return F.scaled_dot_product_attention(query, *past, attn_mask=mask, is_causal=causal)
+    with sdpa_kernel(list(_BACKENDS)) if query.is_cuda else nullcontext():
+        return F.scaled_dot_product_attention(query, *past, attn_mask=mask, is_causal=causal)
+
+
+def _in_one_kernel(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor | None:
+    """Equation 1 on a GPU over a short sequence, under a mask of keys alone; None where it is neither."""
+    from heedful.kernels.attention import LONGEST, WIDEST, short_attention
+
+    longest, widest = max(query.size(2), past.keys.size(2)), max(query.size(3), past.values.size(3))
+    if longest > LONGEST or widest > WIDEST or (mask is not None and mask.shape[1:3] != (1, 1)):
+        return None
+    seen = None if mask is None else mask[:, 0, 0].expand(query.size(0), -1)
+    return short_attention(query, *past, seen, causal)
 
 
 def _short_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor:

@@ -53,6 +53,10 @@ class ParserState:
         top = self.depth.unsqueeze(1)
         return self.read, *(stack.gather(1, top).squeeze(1) for stack in (self.firsts, self.labels)), self.depth
 
+    def to(self, device: torch.device | str) -> "ParserState":
+        """The same on a device."""
+        return ParserState(*(getattr(self, each.name).to(device) for each in fields(self)))
+
     def pick(self, rows: Int[Tensor, " picked"]) -> "ParserState":
         """The states of these rows."""
         return ParserState(*(getattr(self, each.name).index_select(0, rows) for each in fields(self)))
@@ -131,11 +135,18 @@ class DeterministicAttention(nn.Module):
 
     def advance(self, tokens: Int[Tensor, " rows"], state: ParserState) -> ParserState:
         """After one token more. Whatever else it is than a leaf or a bracket changes nothing."""
-        leaf, opens, closes = self.leaves[tokens], self.opening[tokens], self.closing[tokens]
+        return self._advance(tokens, *self._kinds(tokens), self.in_order, state)
+
+    def _kinds(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.leaves[tokens], self.opening[tokens], self.closing[tokens]
+
+    def _advance(
+        self, tokens: Tensor, leaf: Tensor, opens: Tensor, closes: Tensor, in_order: Tensor, state: ParserState
+    ) -> ParserState:
         innermost = state.firsts.gather(1, state.depth.unsqueeze(1)).squeeze(1)
         depth = (state.depth + opens.int() - closes.int()).clamp(0, MOST_OPEN)
         top, opened = depth.unsqueeze(1), opens.unsqueeze(1)
-        first = state.completed.where(self.in_order, state.read).unsqueeze(1)
+        first = state.completed.where(in_order, state.read).unsqueeze(1)
         return ParserState(
             read=state.read + leaf,
             completed=state.read.where(leaf, innermost.where(closes, state.completed)),
@@ -151,12 +162,18 @@ class DeterministicAttention(nn.Module):
         return self._shown(words, *(number.view(sentences, -1) for number in state.shown())).flatten(0, 1)
 
     def forward(self, target: Int[Tensor, "batch target"], words: Words) -> Float[Tensor, "batch target d_model"]:
-        """The same at every position of a known target."""
-        state, seen = self.start(len(target)), []
-        for tokens in target.unbind(1):
-            state = self.advance(tokens, state)
+        """The same at every position of a known target.
+
+        The parser's numbers come from the CPU: each step is a few tiny operations, which a GPU only waits for.
+        """
+        columns = [each.cpu().unbind(1) for each in (target, *self._kinds(target))]
+        in_order = self.in_order.cpu()
+        state, seen = self.start(len(target)).to("cpu"), []
+        for tokens, leaf, opens, closes in zip(*columns, strict=True):
+            state = self._advance(tokens, leaf, opens, closes, in_order, state)
             seen.append(state.shown())
-        return self._shown(words, *(torch.stack(each, dim=1) for each in zip(*seen, strict=True)))
+        numbers = (torch.stack(each, dim=1).to(target.device) for each in zip(*seen, strict=True))
+        return self._shown(words, *numbers)
 
     def _shown(
         self,

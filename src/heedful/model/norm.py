@@ -5,6 +5,7 @@ and therefore has to know what is padding.
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -15,8 +16,15 @@ class LayerNorm(nn.LayerNorm):
     def forward(
         self, input: Float[Tensor, "*positions d_model"], mask: Bool[Tensor, "*positions"] | None = None
     ) -> Float[Tensor, "*positions d_model"]:
-        """Needs no mask: positions do not mix."""
-        return super().forward(input)
+        """Needs no mask: positions do not mix.
+
+        Autocast on a GPU would make the stream float32 here; the kernel computes in float32 within anyway.
+        """
+        if not input.is_cuda:
+            return super().forward(input)
+        with torch.autocast("cuda", enabled=False):
+            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+            return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
 
 class BatchNorm(nn.Module):

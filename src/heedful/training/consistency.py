@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heedful.training.loss import CHUNK_ELEMENTS, add_product, label_smoothed_cross_entropy, product_dtype
+from heedful import kernels
+from heedful.training.loss import add_product, chunk_size, label_smoothed_cross_entropy, product_dtype, real_targets
 
 
 def consistent_cross_entropy(
@@ -28,13 +29,19 @@ def consistent_cross_entropy(
 
 
 def projected_consistency(
-    hidden: tuple[Tensor, Tensor], projection: Tensor, target: Tensor, epsilon: float, alpha: float
+    hidden: tuple[Tensor, Tensor],
+    projection: Tensor,
+    target: Tensor,
+    epsilon: float,
+    alpha: float,
+    padded: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """`consistent_cross_entropy` of the two products with the projection, in chunks, gradient included.
 
-    Shapes: hidden `[positions, d_model]` each, projection `[vocab, d_model]`, target `[positions]`.
+    Shapes: hidden `[positions, d_model]` each, projection `[vocab, d_model]`, target `[positions]`; `padded` as in
+    `projected_cross_entropy`.
     """
-    loss, likelihood = _ProjectedConsistency.apply(*hidden, projection, target, epsilon, alpha)  # type: ignore[no-untyped-call]
+    loss, likelihood = _ProjectedConsistency.apply(*hidden, projection, target, epsilon, alpha, padded)  # type: ignore[no-untyped-call]
     return loss, likelihood
 
 
@@ -43,7 +50,14 @@ class _ProjectedConsistency(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, first: Tensor, second: Tensor, projection: Tensor, target: Tensor, epsilon: float, alpha: float
+        ctx: Any,
+        first: Tensor,
+        second: Tensor,
+        projection: Tensor,
+        target: Tensor,
+        epsilon: float,
+        alpha: float,
+        padded: bool,
     ) -> tuple[Tensor, Tensor]:
         vocab, dtype = projection.shape[0], product_dtype(first)
         weights = projection.to(dtype)
@@ -51,26 +65,17 @@ class _ProjectedConsistency(torch.autograd.Function):
         grads = torch.empty_like(states[0]), torch.empty_like(states[1])
         projection_grad = torch.zeros_like(projection, dtype=torch.float32)
         loss = likelihood = first.new_zeros((), dtype=torch.float32)
-        size = max(1, CHUNK_ELEMENTS // vocab)
+        size = chunk_size(vocab, first.device)
         for start in range(0, len(target), size):
             part = slice(start, start + size)
-            right = target[part, None]
-            log_probs = [(each[part] @ weights.T).float().log_softmax(-1) for each in states]
-            probs = [each.exp() for each in log_probs]
-            gap = log_probs[0] - log_probs[1]
-            nll = -sum(each.gather(-1, right).sum() for each in log_probs) / 2
-            uniform = -sum(each.sum() for each in log_probs) / (2 * vocab)
-            # KL(P | Q) = Σ P (log P - log Q)
-            divergences = [(probs[0] * gap).sum(-1, keepdim=True), -(probs[1] * gap).sum(-1, keepdim=True)]
-            likelihood = likelihood + nll
-            loss = loss + (1 - epsilon) * nll + epsilon * uniform + alpha / 4 * sum(each.sum() for each in divergences)
-            apart = (probs[0] - probs[1]).mul_(alpha / 4)
-            for number, sign in enumerate((1.0, -1.0)):
-                # ∂/∂z_1 of Σ P (log P - log Q) is P (log P - log Q - KL), of the other direction P - Q
-                scale = gap.mul(sign * alpha / 4).sub_(alpha / 4 * divergences[number]).add_(0.5)
-                grad = scale.mul_(probs[number]).add_(apart, alpha=sign).sub_(epsilon / (2 * vocab))
-                grad.scatter_add_(-1, right, grad.new_full(right.shape, (epsilon - 1) / 2))
-                grad = grad.to(dtype)
+            logits = states[0][part] @ weights.T, states[1][part] @ weights.T
+            if kernels.usable(first.device):
+                own = logits
+                each_loss, each_likelihood = _in_one_kernel(*logits, target[part], epsilon, alpha)
+            else:
+                each_loss, each_likelihood, own = _rows(*logits, target[part], epsilon, alpha, padded)
+            loss, likelihood = loss + each_loss.sum(), likelihood + each_likelihood.sum()
+            for number, grad in enumerate(own):
                 torch.mm(grad, weights, out=grads[number][part])
                 add_product(projection_grad, grad.T, states[number][part])
         ctx.save_for_backward(*grads, projection_grad)
@@ -80,4 +85,39 @@ class _ProjectedConsistency(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         first, second, projection = ctx.saved_tensors
-        return first * grad_loss, second * grad_loss, projection * grad_loss, None, None, None
+        return first * grad_loss, second * grad_loss, projection * grad_loss, None, None, None, None
+
+
+def _in_one_kernel(
+    first: Tensor, second: Tensor, target: Tensor, epsilon: float, alpha: float
+) -> tuple[Tensor, Tensor]:
+    from heedful.kernels.loss import consistency_rows
+
+    return consistency_rows(first, second, target, epsilon, alpha)
+
+
+def _rows(
+    first: Tensor, second: Tensor, target: Tensor, epsilon: float, alpha: float, padded: bool
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Loss and negative log-likelihood `[positions]`, and the gradients of both logits."""
+    vocab, dtype = first.size(-1), first.dtype
+    right, real = real_targets(target[:, None], padded)
+    log_probs = [each.float().log_softmax(-1) for each in (first, second)]
+    probs = [each.exp() for each in log_probs]
+    gap = log_probs[0] - log_probs[1]
+    nll = -torch.cat([each.gather(-1, right) for each in log_probs], -1).mean(-1)
+    uniform = -torch.stack([each.sum(-1) for each in log_probs], -1).mean(-1) / vocab
+    # KL(P | Q) = Σ P (log P - log Q)
+    divergences = [(probs[0] * gap).sum(-1, keepdim=True), -(probs[1] * gap).sum(-1, keepdim=True)]
+    loss = (1 - epsilon) * nll + epsilon * uniform + alpha / 4 * torch.cat(divergences, -1).sum(-1)
+    apart = (probs[0] - probs[1]).mul_(alpha / 4)
+    grads = []
+    for number, sign in enumerate((1.0, -1.0)):
+        # ∂/∂z_1 of Σ P (log P - log Q) is P (log P - log Q - KL), of the other direction P - Q
+        scale = gap.mul(sign * alpha / 4).sub_(alpha / 4 * divergences[number]).add_(0.5)
+        grad = scale.mul_(probs[number]).add_(apart, alpha=sign).sub_(epsilon / (2 * vocab))
+        grad.scatter_add_(-1, right, grad.new_full(right.shape, (epsilon - 1) / 2))
+        grads.append((grad if real is None else grad.mul_(real.unsqueeze(1))).to(dtype))
+    if real is not None:
+        loss, nll = loss * real, nll * real
+    return loss, nll, (grads[0], grads[1])

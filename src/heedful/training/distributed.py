@@ -49,6 +49,15 @@ def total(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def most(value: float, device: torch.device) -> float:
+    """The greatest of every process's values, everywhere."""
+    if not dist.is_initialized():
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return float(tensor)
+
+
 def from_first(value: float, device: torch.device) -> float:
     """Rank 0's value, everywhere."""
     if not dist.is_initialized():

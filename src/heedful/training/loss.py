@@ -1,7 +1,7 @@
 """Cross-entropy with label smoothing (Section 5.4): the formula, and the same fused with the projection.
 
 The fused form never holds all the logits: it walks over the positions in chunks and leaves each chunk's
-gradient where its logits were. Knows no padding: it is given real positions only.
+gradient where its logits were. Padding is not its business, but that targets below 0 may stand for it.
 """
 
 from typing import Any
@@ -9,8 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from heedful import kernels
+
 CHUNK_ELEMENTS = 4_000_000
-"""Logits held at a time, 16 MB: few enough for the cache, and rows enough for fast products."""
+"""Logits held at a time on a CPU, 16 MB: few enough for the cache, and rows enough for fast products."""
+_GPU_CHUNK_ELEMENTS = 1 << 28
+"""On a GPU, half a gigabyte in bfloat16: products that fill it."""
 
 
 def label_smoothed_cross_entropy(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -26,13 +30,14 @@ def label_smoothed_cross_entropy(logits: Tensor, target: Tensor, epsilon: float)
 
 
 def projected_cross_entropy(
-    hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float
+    hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float, padded: bool = False
 ) -> tuple[Tensor, Tensor]:
     """`label_smoothed_cross_entropy(hidden @ projection.T, target, epsilon)` in chunks, gradient included.
 
-    Shapes: hidden `[positions, d_model]`, projection `[vocab, d_model]`, target `[positions]`.
+    Shapes: hidden `[positions, d_model]`, projection `[vocab, d_model]`, target `[positions]`. Only where it is said
+    that they are `padded` may there be targets below 0; their positions count for nothing.
     """
-    smoothed, likelihood = _ProjectedCrossEntropy.apply(hidden, projection, target, epsilon)  # type: ignore[no-untyped-call]
+    smoothed, likelihood = _ProjectedCrossEntropy.apply(hidden, projection, target, epsilon, padded)  # type: ignore[no-untyped-call]
     return smoothed, likelihood
 
 
@@ -40,9 +45,10 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     """Gradients are computed on the way forward, while the logits are at hand."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-        vocab = projection.shape[0]
-        training = any(ctx.needs_input_grad[:2])
+    def forward(
+        ctx: Any, hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float, padded: bool
+    ) -> tuple[Tensor, Tensor]:
+        vocab, training = projection.shape[0], any(ctx.needs_input_grad[:2])
         dtype = product_dtype(hidden)
         states, weights = hidden.to(dtype), projection.to(dtype)
         # mean of the logits = hidden · mean of the rows: no pass over the logits for the uniform part of the loss
@@ -50,23 +56,17 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         hidden_grad = torch.empty_like(states) if training else None
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
-        size = max(1, CHUNK_ELEMENTS // vocab)
+        size = chunk_size(vocab, hidden.device)
         for start in range(0, len(target), size):
             part = slice(start, start + size)
-            right = target[part, None]
-            logits = (states[part] @ weights.T).float()
-            highest, right_logits = logits.amax(-1), logits.gather(-1, right).squeeze(-1)
-            # one fused kernel reads the logits once; what it divided by follows from its greatest probability
-            probabilities = logits.softmax(-1)
-            log_total = highest - probabilities.amax(-1).log()
-            likelihood = likelihood + (log_total - right_logits).sum()
-            uniform = epsilon * (mean_logits[part] - right_logits)
-            smoothed = smoothed + (log_total - right_logits - uniform).sum()
+            logits = states[part] @ weights.T
+            if kernels.usable(logits.device):
+                each_smoothed, each_likelihood = _in_one_kernel(logits, target[part], epsilon)
+                grad = logits
+            else:
+                each_smoothed, each_likelihood, grad = _rows(logits, mean_logits[part], target[part], epsilon, padded)
+            smoothed, likelihood = smoothed + each_smoothed.sum(), likelihood + each_likelihood.sum()
             if hidden_grad is not None and projection_grad is not None:
-                # ∂loss/∂logits = softmax - target distribution
-                grad = probabilities.sub_(epsilon / vocab)
-                grad.scatter_add_(-1, right, grad.new_full(right.shape, epsilon - 1))
-                grad = grad.to(dtype)
                 torch.mm(grad, weights, out=hidden_grad[part])
                 add_product(projection_grad, grad.T, states[part])
         if training:
@@ -77,7 +77,43 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_smoothed: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, projection_grad = ctx.saved_tensors
-        return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None
+        return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None, None
+
+
+def chunk_size(vocab: int, device: torch.device) -> int:
+    """Positions whose logits are held at a time."""
+    return max(1, (CHUNK_ELEMENTS if device.type == "cpu" else _GPU_CHUNK_ELEMENTS) // vocab)
+
+
+def real_targets(target: Tensor, padded: bool) -> tuple[Tensor, Tensor | None]:
+    """A class for every row of `[positions, 1]`, and 1 or 0 `[positions]` for those that count; None: all do."""
+    return (target.clamp(min=0), (target >= 0).squeeze(1).float()) if padded else (target, None)
+
+
+def _in_one_kernel(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    from heedful.kernels.loss import cross_entropy_rows
+
+    return cross_entropy_rows(logits, target, epsilon)
+
+
+def _rows(
+    logits: Tensor, mean_logits: Tensor, target: Tensor, epsilon: float, padded: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Smoothed loss and negative log-likelihood `[positions]`, and ∂loss/∂logits as the logits `[positions, vocab]`."""
+    dtype, vocab, logits = logits.dtype, logits.size(-1), logits.float()
+    right, real = real_targets(target[:, None], padded)
+    highest, right_logits = logits.amax(-1), logits.gather(-1, right).squeeze(-1)
+    # one fused kernel reads the logits once; what it divided by follows from its greatest probability
+    probabilities = logits.softmax(-1)
+    log_total = highest - probabilities.amax(-1).log()
+    nll = log_total - right_logits
+    smoothed = nll - epsilon * (mean_logits - right_logits)
+    # softmax - target distribution
+    grad = probabilities.sub_(epsilon / vocab)
+    grad.scatter_add_(-1, right, grad.new_full(right.shape, epsilon - 1))
+    if real is not None:
+        nll, smoothed, grad = nll * real, smoothed * real, grad.mul_(real.unsqueeze(1))
+    return smoothed, nll, grad.to(dtype)
 
 
 def product_dtype(hidden: Tensor) -> torch.dtype:

@@ -58,8 +58,9 @@ class Muon(torch.optim.Optimizer):
         nesterov = torch._foreach_lerp(gradients, moments, own["momentum"])
         if own["weight_decay"]:
             torch._foreach_mul_(parameters, 1 - own["lr"] * own["weight_decay"])
-        for parameter, update in zip(parameters, _orthogonal(nesterov, self.dtype), strict=True):
-            parameter.add_(update, alpha=-own["lr"])
+        updates = _orthogonal(nesterov, self.dtype)
+        torch._foreach_mul_(updates, own["lr"])  # which may be a tensor
+        torch._foreach_sub_(parameters, updates)
 
 
 def _orthogonal(matrices: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:

@@ -60,12 +60,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 
 def _muon(model: nn.Module, config: TrainingConfig) -> Muon:
     """Rows of a vocabulary are no map between spaces: they, like biases and gains, are left to Adam."""
-    rows = {
-        id(weight)
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | Projection)
-        for weight in module.parameters()
-    }
+    rows = vocabulary_rows(model)
     parameters = list(model.parameters())
     chosen = [p.ndim == 2 and id(p) not in rows for p in parameters]
     return Muon(
@@ -77,6 +72,16 @@ def _muon(model: nn.Module, config: TrainingConfig) -> Muon:
         weight_decay=config.weight_decay,
         dtype=torch.bfloat16 if config.precision == "bfloat16" else torch.float32,
     )
+
+
+def vocabulary_rows(model: nn.Module) -> set[int]:
+    """The `id` of every weight that has a row for each token."""
+    return {
+        id(weight)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | Projection)
+        for weight in module.parameters()
+    }
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

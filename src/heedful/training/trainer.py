@@ -33,9 +33,11 @@ from heedful.checkpoint import (
 from heedful.data.batches import Batch
 from heedful.errors import HeedfulError
 from heedful.model.seq2seq import Seq2Seq
+from heedful.model.transformer import Transformer
 from heedful.progress import Meter, progress
 from heedful.training import distributed
 from heedful.training.config import TrainingConfig
+from heedful.training.gpu import GpuGradients, RecordedStep
 from heedful.training.objective import Objective
 from heedful.training.optimizer import (
     MovingAverage,
@@ -140,6 +142,13 @@ class Trainer:
         self._started = time.monotonic() - self.position.seconds
         objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
+        self._gpu: GpuGradients | None = None
+        self._step: Callable[[float], None] = self._take_step
+        if model.device.type == "cuda" and distributed.world_size() == 1:
+            if config.cuda_graphs:
+                self._step = RecordedStep(self.optimizer, model.device)
+            if isinstance(model, Transformer):
+                self._gpu = GpuGradients(objective, config.precision == "bfloat16", config.cuda_graphs)
 
     def finished(self) -> str | None:
         """The limit that is reached, in words."""
@@ -205,33 +214,51 @@ class Trainer:
         consistency = config.consistency_at(position.step)
         passes = config.passes if consistency else 1
         at_once = config.device_tokens and max(1, config.device_tokens // passes)
-        sums = torch.zeros(2, device=self.model.device)
-        for number, (indices, batch) in enumerate(zip(group, batches, strict=True)):
+        losses = []
+        for number, batch in enumerate(batches):
             shard, share = _shard(batch)
             parts = shard.cut(at_once)
-            own = torch.zeros_like(sums)
+            own = torch.zeros(2, device=self.model.device)
             for part in parts:
                 last = number == len(batches) - 1 and part is parts[-1]
-                with self._synchronised(last), self._precision():
-                    smoothed, likelihood = self.objective(part.to(self.model.device), consistency)
-                    (smoothed * (share * distributed.world_size() / tokens)).backward()
-                own += torch.stack((smoothed.detach(), likelihood)) * share
+                scale = share * distributed.world_size() / tokens
+                with self._synchronised(last):
+                    own += self._gradients(part, consistency, scale) * share
             # every process learns every loss, so that all of them stop at one that is not finite
-            both = distributed.total(own)
-            if not math.isfinite(loss := float(both[0]) / tokens):
-                raise self._diverged("loss", loss, [indices], position.batch + number)
-            sums += both
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm or math.inf))
+            losses.append(distributed.total(own))
+        # everything is asked for before the first number is waited for: a GPU has work until the last one
+        parameters = list(self.model.parameters())
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        total_norm = nn.utils.get_total_norm(gradients)
+        if config.clip_norm:
+            nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total_norm)
+        *numbers, norm = torch.cat((*losses, total_norm.view(1))).tolist()
+        smoothed, likelihoods = numbers[::2], numbers[1::2]
+        for number, (indices, loss) in enumerate(zip(group, smoothed, strict=True)):
+            if not math.isfinite(loss):
+                raise self._diverged("loss", loss / tokens, [indices], position.batch + number)
         if not math.isfinite(norm):
             raise self._diverged("gradient norm", norm, group, position.batch)
-        for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._step(rate)
+        self.optimizer.zero_grad(set_to_none=self._step == self._take_step)
         if self.average:
             self.average.update(self.weights, position.step)
-        smoothed_sum, likelihood_sum = sums.tolist()
-        return smoothed_sum, likelihood_sum, tokens, rate, norm
+        return math.fsum(smoothed), math.fsum(likelihoods), tokens, rate, norm
+
+    def _gradients(self, batch: Batch, consistency: float, scale: float) -> torch.Tensor:
+        """Adds those of the loss times `scale`; the sums of loss and negative log-likelihood `[2]`."""
+        if self._gpu:
+            return self._gpu(batch, consistency, scale)
+        with self._precision():
+            smoothed, likelihood = self.objective(batch.to(self.model.device), consistency)
+        (smoothed * scale).backward()
+        return torch.stack((smoothed.detach(), likelihood))
+
+    def _take_step(self, rate: float) -> None:
+        """The optimiser's, from the gradients that stand at the parameters."""
+        for settings in self.optimizer.param_groups:
+            settings["lr"] = rate
+        self.optimizer.step()
 
     def _diverged(self, what: str, value: float, group: Sequence[np.ndarray], batch: int) -> DivergenceError:
         position = self.position
@@ -262,8 +289,7 @@ class Trainer:
 
     def _stop(self) -> str | None:
         """Why to stop now, if at all; every process answers the same."""
-        told = distributed.total(torch.tensor(float(self._signal or 0), device=self.model.device))
-        if told > 0:
+        if distributed.most(float(self._signal or 0), self.model.device) > 0:
             self._signal = self._signal or signal.SIGTERM
             return f"stopped by {signal.Signals(self._signal).name}"
         seconds = distributed.from_first(time.monotonic() - self._started, self.model.device)

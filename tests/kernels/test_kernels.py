@@ -1,0 +1,71 @@
+"""Kernels for GPUs against the formulas, on a GPU where there is one, else through Triton's interpreter."""
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is for Linux")
+
+from heedful.kernels.attention import short_attention
+from heedful.kernels.loss import consistency_rows, cross_entropy_rows
+from heedful.model.attention import scaled_dot_product_attention
+from heedful.training.consistency import consistent_cross_entropy
+from heedful.training.loss import label_smoothed_cross_entropy
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("queries", "keys", "d_k", "d_v"), [(1, 1, 4, 4), (5, 17, 8, 20), (33, 33, 16, 16)])
+def test_attention_and_its_gradients(queries: int, keys: int, d_k: int, d_v: int, causal: bool, masked: bool) -> None:
+    torch.manual_seed(1)
+    shapes = ((3, queries, 2, d_k), (3, keys, 2, d_k), (3, keys, 2, d_v))
+    # as they come from a projection: heads beside each other
+    q, k, v = (torch.randn(shape, device=DEVICE).transpose(1, 2).requires_grad_() for shape in shapes)
+    seen = torch.rand(3, keys, device=DEVICE) > 0.4 if masked else None
+    mask = torch.ones(queries, keys, dtype=torch.bool, device=DEVICE)
+    if seen is not None:
+        seen[0] = False  # nowhere to look: zeros
+        mask = mask & seen[:, None, None]
+    if causal:
+        mask = mask & torch.ones(queries, keys, dtype=torch.bool, device=DEVICE).tril()
+    found = short_attention(q, k, v, seen, causal)
+    wanted, _ = scaled_dot_product_attention(q, k, v, mask)
+    torch.testing.assert_close(found, wanted)
+    above = torch.randn_like(wanted)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, (q, k, v), above),
+        torch.autograd.grad(wanted, (q, k, v), above),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def _case(vocab: int) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(1)
+    first, second = (3 * torch.randn(6, vocab, device=DEVICE) for _ in range(2))
+    target = torch.randint(vocab, (6,), device=DEVICE)
+    target[2] = -1
+    return first, second, target
+
+
+@pytest.mark.parametrize("vocab", [31, 5000])
+def test_cross_entropy_and_its_gradient(vocab: int) -> None:
+    logits, _, target = _case(vocab)
+    plain = logits.clone().requires_grad_()
+    real = target >= 0
+    wanted = label_smoothed_cross_entropy(plain[real], target[real], 0.1)
+    smoothed, likelihood = cross_entropy_rows(logits, target, 0.1)
+    torch.testing.assert_close((smoothed.sum(), likelihood.sum()), wanted)
+    torch.testing.assert_close((logits,), torch.autograd.grad(wanted[0], plain), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("vocab", [31, 5000])
+def test_consistency_and_its_gradients(vocab: int) -> None:
+    first, second, target = _case(vocab)
+    plain = first.clone().requires_grad_(), second.clone().requires_grad_()
+    real = target >= 0
+    wanted = consistent_cross_entropy((plain[0][real], plain[1][real]), target[real], 0.1, 3.0)
+    loss, likelihood = consistency_rows(first, second, target, 0.1, 3.0)
+    torch.testing.assert_close((loss.sum(), likelihood.sum()), wanted)
+    torch.testing.assert_close((first, second), torch.autograd.grad(wanted[0], plain), rtol=1e-4, atol=1e-6)

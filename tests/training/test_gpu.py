@@ -1,0 +1,118 @@
+"""Updates as CUDA graphs: padding to few shapes changes nothing, nor, where there is a GPU, do graphs."""
+
+import copy
+from typing import Literal
+
+import pytest
+import torch
+
+from heedful.data.batches import Batch, collate_pairs
+from heedful.model.build import build_model
+from heedful.model.config import TransformerConfig
+from heedful.training.config import TrainingConfig
+from heedful.training.gpu import GpuGradients, RecordedStep, fitted
+from heedful.training.objective import Objective
+from heedful.training.optimizer import make_optimizer
+
+CONFIG = TransformerConfig(layers=2, d_model=16, d_ff=32, heads=2, dropout=0.0)
+VOCAB = 40
+
+
+def _objective(device: str = "cpu") -> Objective:
+    torch.manual_seed(1)
+    return Objective(build_model(CONFIG, VOCAB, VOCAB).to(device).train(), 0.1)
+
+
+def _batch(rows: int, longest: int, seed: int = 1) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+
+    def side() -> list[list[int]]:
+        lengths = torch.randint(1, longest + 1, (rows,), generator=generator).tolist()
+        return [torch.randint(4, VOCAB, (length,), generator=generator).tolist() for length in lengths]
+
+    return collate_pairs(side(), side())
+
+
+@pytest.mark.parametrize("consistency", [0.0, 3.0])
+def test_a_fitted_batch_has_the_same_loss_and_gradients(consistency: float) -> None:
+    objective, batch = _objective(), _batch(13, 9)
+    parameters = list(objective.parameters())
+    plain = objective(batch, consistency)
+    filled = fitted(batch)
+    assert filled.source.shape != batch.source.shape
+    padded = objective(filled, consistency, padded=True)
+    torch.testing.assert_close(padded, plain)
+    torch.testing.assert_close(
+        torch.autograd.grad(padded[0], parameters), torch.autograd.grad(plain[0], parameters), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_quarter_of_a_length_and_an_eighth_of_the_sentences_are_added_at_most() -> None:
+    shapes = set()
+    for longest in range(1, 120):
+        batch = _batch(2048 // (longest + 1), longest)
+        filled = fitted(batch)
+        for before, after in zip(batch.source.shape, filled.source.shape, strict=True):
+            assert before <= after < max(before * 1.25, before + 4)
+        shapes.add((*filled.source.shape, filled.target_input.size(1)))
+    assert len(shapes) < 60  # of 119
+
+
+@pytest.mark.parametrize("consistency", [0.0, 3.0])
+def test_weights_made_narrow_at_once_give_what_autocast_gives(consistency: float) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    objective, batch = _objective(device), _batch(13, 9).to(device)
+    exact = torch.autograd.grad(objective(batch, consistency)[0] * 0.5, list(objective.parameters()))
+    twin = copy.deepcopy(objective)
+    with torch.autocast(device, torch.bfloat16):
+        plain = twin(batch, consistency)
+    autocast = torch.autograd.grad(plain[0] * 0.5, list(twin.parameters()))
+    narrow = GpuGradients(objective, narrow=True, graphs=False)
+    for number in (1, 2):  # what stands at the parameters is added to
+        torch.testing.assert_close(narrow(batch, consistency, 0.5), torch.stack(plain))
+        for parameter, right, near in zip(objective.parameters(), exact, autocast, strict=True):
+            assert parameter.grad is not None
+            error = (parameter.grad / number - right).norm()
+            assert error <= 1.5 * (near - right).norm() + 1e-3
+            assert error <= 0.2 * right.norm() + 0.05
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("consistency", [0.0, 3.0])
+def test_a_graph_gives_what_plain_autograd_gives(consistency: float) -> None:
+    objective = _objective("cuda")
+    parameters = list(objective.parameters())
+    graphed = GpuGradients(objective, narrow=False, graphs=True)
+    for seed in range(4):  # as usual, recorded, replayed with other tokens
+        batch = _batch(13, 9, seed)
+        sums = graphed(batch, consistency, 0.5)
+        found = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
+        twin = copy.deepcopy(objective)
+        plain = twin(batch.to("cuda"), consistency)
+        torch.testing.assert_close(sums, torch.stack(plain))
+        wanted = torch.autograd.grad(plain[0] * 0.5, list(twin.parameters()))
+        torch.testing.assert_close(found, list(wanted), rtol=1e-3, atol=1e-3)
+        for parameter in parameters:
+            parameter.grad.zero_()  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_recorded_step_does_what_the_step_does(optimizer: Literal["adam", "muon"]) -> None:
+    config = TrainingConfig(optimizer=optimizer, beta2=0.9)
+    models = [_objective("cuda").model for _ in range(2)]
+    plain, graphed = (make_optimizer(model, config) for model in models)
+    step = RecordedStep(graphed, models[0].device)
+    gradients = [[torch.zeros_like(parameter) for parameter in model.parameters()] for model in models]
+    for model, own in zip(models, gradients, strict=True):
+        for parameter, gradient in zip(model.parameters(), own, strict=True):
+            parameter.grad = gradient
+    for number in range(4):
+        for first, second in zip(*gradients, strict=True):
+            second.copy_(first.normal_())
+        for group in plain.param_groups:
+            group["lr"] = 0.1 * (number + 1)
+        plain.step()
+        step(0.1 * (number + 1))
+        for first, second in zip(*(model.parameters() for model in models), strict=True):
+            torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
