@@ -33,7 +33,8 @@ _RECIPES = (
         "RNN Seq2Seq with attention: the decoder looks at every encoder state at every step.",
         RecurrentConfig(attention="dot", share_embeddings="all", dropout=0.3),
         DataConfig(batch_tokens=4096),
-        replace(_with_muon, lr=6e-3, warmup_steps=300),
+        replace(_with_muon, lr=6e-3, warmup_steps=300, consistency=3.0, consistency_after=1000),
+        SearchConfig(beam_size=5, length_penalty=1.5),
     ),
     Recipe(
         "tiny",
