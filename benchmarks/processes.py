@@ -37,7 +37,8 @@ def run(
     What it says goes to `log`. Raises `ContenderError` where it fails or passes `limit` seconds.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"} | dict(environment or {})
+    paths = (str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", ""))
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(environment or {})
     start, peak = time.monotonic(), float("nan")
     with log.open("wb") as out:
         process = subprocess.Popen(
