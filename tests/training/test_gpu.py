@@ -1,18 +1,29 @@
 """Updates as CUDA graphs: padding to few shapes changes nothing, nor, where there is a GPU, do graphs."""
 
 import copy
-from typing import Literal
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 
+import heedful
+from heedful import checkpoint
 from heedful.data.batches import Batch, collate_pairs
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
+from heedful.model.positions import SinusoidalPositions
+from heedful.training import gpu
 from heedful.training.config import TrainingConfig
-from heedful.training.gpu import GpuGradients, RecordedStep, fitted
+from heedful.training.gpu import GpuGradients, RecordedStep, fitted, recordable
 from heedful.training.objective import Objective
 from heedful.training.optimizer import make_optimizer
+from heedful.training.trainer import Trainer
+from tests.small import SMALL
 
 CONFIG = TransformerConfig(layers=2, d_model=16, d_ff=32, heads=2, dropout=0.0)
 VOCAB = 40
@@ -75,6 +86,55 @@ def test_weights_made_narrow_at_once_give_what_autocast_gives(consistency: float
             error = (parameter.grad / number - right).norm()
             assert error <= 1.5 * (near - right).norm() + 1e-3
             assert error <= 0.2 * right.norm() + 0.05
+
+
+def test_gradients_that_stay_where_they_are_train_as_others_do(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def weights(name: str) -> dict[str, torch.Tensor]:
+        heedful.train(**corpus, output=tmp_path / name, max_steps=4, accumulate=2, **SMALL)
+        return checkpoint.load_tensors(tmp_path / name, checkpoint.trained_checkpoints(tmp_path / name)[-1])
+
+    wanted, usual = weights("usual"), Trainer.__init__
+
+    def as_on_a_gpu(self: Trainer, *arguments: Any) -> None:
+        usual(self, *arguments)
+        assert isinstance(self.objective, Objective)
+        self._gpu = GpuGradients(self.objective, narrow=False, graphs=False)
+
+    monkeypatch.setattr(Trainer, "__init__", as_on_a_gpu)
+    torch.testing.assert_close(weights("in-place"), wanted)
+
+
+def test_batch_norm_which_would_see_added_sentences_is_not_recorded() -> None:
+    assert recordable(build_model(CONFIG, VOCAB, VOCAB))
+    assert not recordable(build_model(replace(CONFIG, norm="batch"), VOCAB, VOCAB))
+
+
+class _NoGraph:
+    def replay(self) -> None:
+        pass
+
+
+class _NoRecorder:
+    def __init__(self, device: torch.device) -> None:
+        pass
+
+    @contextmanager
+    def record(self) -> Iterator[_NoGraph]:
+        yield _NoGraph()
+
+
+def test_a_graph_keeps_the_table_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_Recorder", _NoRecorder)
+    objective = _objective()
+    gradients, positions = GpuGradients(objective, narrow=False, graphs=True), objective.model.source_input.positions
+    assert isinstance(positions, SinusoidalPositions)
+    read = weakref.ref(positions.table)
+    for longest in (9, 9, 600):  # as usual, recorded, with a table that has grown
+        gradients(_batch(5, longest), 0.0, 1.0)
+    assert len(positions.table) > 256
+    assert read() is not None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

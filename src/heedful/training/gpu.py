@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from heedful.data.batches import Batch
 from heedful.data.tokenizer import PAD
+from heedful.model.norm import BatchNorm
 from heedful.model.transformer import Transformer
 from heedful.training.muon import Muon
 from heedful.training.objective import Objective
@@ -40,8 +41,8 @@ class GpuGradients:
         model = objective.model
         self._objective = objective
         self._graphs: dict[tuple[int | float, ...], _Graph | None] = {}
-        self._recorder = _Recorder() if graphs and recordable(model) else None
         self._parameters = list(objective.parameters())
+        self._recorder = _Recorder(model.device) if graphs and recordable(model) else None
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._sums, strict=True):
             parameter.grad = gradient
@@ -49,6 +50,7 @@ class GpuGradients:
         rows = vocabulary_rows(model)
         self._wide = {name: p for name, p in objective.named_parameters() if narrow and id(p) not in rows}
         self._narrow = {name: p.detach().bfloat16().requires_grad_() for name, p in self._wide.items()}
+        self._leaves = [self._narrow.get(name, p) for name, p in objective.named_parameters()]
 
     def __call__(self, batch: Batch, consistency: float, scale: float) -> Tensor:
         """Sums of the loss and of the negative log-likelihood `[2]`; the loss times `scale` is what is derived."""
@@ -65,7 +67,7 @@ class GpuGradients:
             own, scales = batch.to(device), torch.ones((), device=device)
             with self._recorder.record() as recorded:
                 sums = self._gradients(own, consistency, scales, padded=True)
-            self._graphs[key] = graph = _Graph(recorded, own, scales, sums)
+            self._graphs[key] = graph = _Graph(recorded, own, scales, sums, list(self._objective.buffers()))
         return graph.replay(batch, scale)
 
     def _gradients(self, batch: Batch, consistency: float, scale: Tensor | float, padded: bool) -> Tensor:
@@ -75,12 +77,12 @@ class GpuGradients:
         with torch.autocast(batch.source.device.type, torch.bfloat16) if self._autocast else nullcontext():
             smoothed, likelihood = functional_call(self._objective, self._narrow, (batch, consistency, padded))
         # not backward(), whose sums run on the streams of the first call
-        names = [name for name, _ in self._objective.named_parameters()]
-        leaves = [self._narrow.get(name, own) for name, own in zip(names, self._parameters, strict=True)]
-        gradients = list(torch.autograd.grad(smoothed * scale, leaves, materialize_grads=True))
-        wide = [torch.empty_like(total) for total in self._sums]
-        torch._foreach_copy_(wide, gradients)
-        torch._foreach_add_(self._sums, wide)
+        gradients = list(torch.autograd.grad(smoothed * scale, self._leaves, materialize_grads=True))
+        if self._narrow:
+            wide = [torch.empty_like(total) for total in self._sums]
+            torch._foreach_copy_(wide, gradients)
+            gradients = wide
+        torch._foreach_add_(self._sums, gradients)
         return torch.stack((smoothed.detach(), likelihood))
 
     def _flops(self, batch: Batch) -> int:
@@ -97,7 +99,7 @@ class RecordedStep:
         adam = optimizer.adam if isinstance(optimizer, Muon) else optimizer
         for group in (*optimizer.param_groups, *adam.param_groups):
             group.update(lr=self._rate, capturable=True)
-        self._recorder = _Recorder()
+        self._recorder = _Recorder(device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._started = False
 
@@ -122,6 +124,8 @@ class _Graph:
     batch: Batch
     scale: Tensor
     sums: Tensor
+    buffers: list[Tensor]
+    """The model's, as they stood: a table that has grown since leaves its place to others, unless somebody holds it."""
 
     def replay(self, batch: Batch, scale: float) -> Tensor:
         for own, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
@@ -134,15 +138,15 @@ class _Graph:
 class _Recorder:
     """Graphs that share their memory, as one at a time is replayed."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._pool = torch.cuda.graph_pool_handle()
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def record(self) -> Iterator[torch.cuda.CUDAGraph]:
         """What is asked for within goes into the graph; nothing is computed yet."""
         graph = torch.cuda.CUDAGraph()
-        self._stream.wait_stream(torch.cuda.current_stream())
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
             # not torch.cuda.graph: before every graph it gives all unused memory back
             graph.capture_begin(pool=self._pool)
@@ -150,12 +154,14 @@ class _Recorder:
                 yield graph
             finally:
                 graph.capture_end()
-        torch.cuda.current_stream().wait_stream(self._stream)
+        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
 
 
 def recordable(model: torch.nn.Module) -> bool:
-    """Whether nothing of the model's work is the CPU's."""
-    return isinstance(model, Transformer) and model.deterministic_attention is None
+    """Whether nothing of the model's work is the CPU's, and sentences that `fitted` adds change nothing for others."""
+    if not isinstance(model, Transformer) or model.deterministic_attention is not None:
+        return False
+    return not any(isinstance(module, BatchNorm) for module in model.modules())
 
 
 def fitted(batch: Batch) -> Batch:

@@ -143,10 +143,10 @@ class Trainer:
         objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
         self._gpu: GpuGradients | None = None
-        self._step: Callable[[float], None] = self._take_step
+        self._recorded: RecordedStep | None = None
         if model.device.type == "cuda" and distributed.world_size() == 1:
             if config.cuda_graphs:
-                self._step = RecordedStep(self.optimizer, model.device)
+                self._recorded = RecordedStep(self.optimizer, model.device)
             if isinstance(model, Transformer):
                 self._gpu = GpuGradients(objective, config.precision == "bfloat16", config.cuda_graphs)
 
@@ -240,7 +240,8 @@ class Trainer:
         if not math.isfinite(norm):
             raise self._diverged("gradient norm", norm, group, position.batch)
         self._step(rate)
-        self.optimizer.zero_grad(set_to_none=self._step == self._take_step)
+        # both would look for gradients where they were
+        self.optimizer.zero_grad(set_to_none=self._gpu is None and self._recorded is None)
         if self.average:
             self.average.update(self.weights, position.step)
         return math.fsum(smoothed), math.fsum(likelihoods), tokens, rate, norm
@@ -254,8 +255,11 @@ class Trainer:
         (smoothed * scale).backward()
         return torch.stack((smoothed.detach(), likelihood))
 
-    def _take_step(self, rate: float) -> None:
+    def _step(self, rate: float) -> None:
         """The optimiser's, from the gradients that stand at the parameters."""
+        if self._recorded:
+            self._recorded(rate)
+            return
         for settings in self.optimizer.param_groups:
             settings["lr"] = rate
         self.optimizer.step()
