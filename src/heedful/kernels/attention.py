@@ -61,17 +61,18 @@ def _launch(
     mask = query if seen is None else seen.view(torch.uint8)
     blocks = [max(16, triton.next_power_of_2(size)) for size in (queries, keys, d_k, d_v)]
     places = [number for each in (*read, *written) for number in (each, *each.stride()[:3])]
-    kernel[(batch * heads,)](
-        *(*places, mask, mask.stride(0), mask.stride(1), heads, queries, keys, d_k**-0.5, d_k, d_v),
-        causal=causal,
-        masked=seen is not None,
-        block_queries=blocks[0],
-        block_keys=blocks[1],
-        block_k=blocks[2],
-        block_v=blocks[3],
-        exact="ieee" if query.dtype == torch.float32 else "tf32",
-        num_warps=4 if max(blocks) > 32 else 2,
-    )
+    with torch.cuda.device_of(query):  # which need not be the current one
+        kernel[(batch * heads,)](
+            *(*places, mask, mask.stride(0), mask.stride(1), heads, queries, keys, d_k**-0.5, d_k, d_v),
+            causal=causal,
+            masked=seen is not None,
+            block_queries=blocks[0],
+            block_keys=blocks[1],
+            block_k=blocks[2],
+            block_v=blocks[3],
+            exact="ieee" if query.dtype == torch.float32 else "tf32",
+            num_warps=4 if max(blocks) > 32 else 2,
+        )
 
 
 @triton.jit
@@ -134,7 +135,8 @@ def _forward(
     block_queries: tl.constexpr, block_keys: tl.constexpr, block_k: tl.constexpr, block_v: tl.constexpr,
     exact: tl.constexpr,
 ):  # fmt: skip
-    batch, head = tl.program_id(0) // heads, tl.program_id(0) % heads
+    program = tl.program_id(0).to(tl.int64)  # a batch may have more than 2^31 components
+    batch, head = program // heads, program % heads
     query, key = tl.arange(0, block_queries), tl.arange(0, block_keys)
     column_k, column_v = tl.arange(0, block_k), tl.arange(0, block_v)
     q_tile = _load(q, q_batch, q_head, q_row, batch, head, query, column_k, queries, d_k)
@@ -159,7 +161,8 @@ def _backward(
     block_queries: tl.constexpr, block_keys: tl.constexpr, block_k: tl.constexpr, block_v: tl.constexpr,
     exact: tl.constexpr,
 ):  # fmt: skip
-    batch, head = tl.program_id(0) // heads, tl.program_id(0) % heads
+    program = tl.program_id(0).to(tl.int64)  # a batch may have more than 2^31 components
+    batch, head = program // heads, program % heads
     query, key = tl.arange(0, block_queries), tl.arange(0, block_keys)
     column_k, column_v = tl.arange(0, block_k), tl.arange(0, block_v)
     q_tile = _load(q, q_batch, q_head, q_row, batch, head, query, column_k, queries, d_k)

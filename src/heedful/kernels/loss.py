@@ -17,9 +17,12 @@ def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[
     Shapes: logits `[positions, vocab]`, target `[positions]`, results `[positions]` float32.
     """
     smoothed, likelihood = (target.new_empty(len(target), dtype=torch.float32) for _ in range(2))
-    _cross_entropy[(len(target),)](
-        *(logits, logits.stride(0), target, smoothed, likelihood, logits.size(1), epsilon), block=_BLOCK, num_warps=8
-    )
+    with torch.cuda.device_of(logits):
+        _cross_entropy[(len(target),)](
+            *(logits, logits.stride(0), target, smoothed, likelihood, logits.size(1), epsilon),
+            block=_BLOCK,
+            num_warps=8,
+        )
     return smoothed, likelihood
 
 
@@ -31,11 +34,11 @@ def consistency_rows(
     Shapes: logits `[positions, vocab]` each, target `[positions]`, results `[positions]` float32.
     """
     loss, likelihood = (target.new_empty(len(target), dtype=torch.float32) for _ in range(2))
-    _consistency[(len(target),)](
-        *(first, first.stride(0), second, second.stride(0), target, loss, likelihood, first.size(1), epsilon, alpha),
-        block=_BLOCK,
-        num_warps=8,
-    )
+    rows = (first, first.stride(0), second, second.stride(0))
+    with torch.cuda.device_of(first):
+        _consistency[(len(target),)](
+            *(*rows, target, loss, likelihood, first.size(1), epsilon, alpha), block=_BLOCK, num_warps=8
+        )
     return loss, likelihood
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from heedful import kernels
 
 CHUNK_ELEMENTS = 4_000_000
-"""Logits held at a time on a CPU, 16 MB: few enough for the cache, and rows enough for fast products."""
-_GPU_CHUNK_ELEMENTS = 1 << 28
-"""On a GPU, half a gigabyte in bfloat16: products that fill it."""
+"""Logits held at a time, 16 MB: few enough for the cache, and rows enough for fast products."""
+_KERNEL_CHUNK_ELEMENTS = 1 << 28
+"""Where a kernel leaves nothing beside them: half a gigabyte in bfloat16, for products that fill a GPU."""
 
 
 def label_smoothed_cross_entropy(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         dtype = product_dtype(hidden)
         states, weights = hidden.to(dtype), projection.to(dtype)
         # mean of the logits = hidden · mean of the rows: no pass over the logits for the uniform part of the loss
-        mean_logits = states.float() @ weights.float().mean(0)
+        mean_logits = None if kernels.usable(hidden.device) else states.float() @ weights.float().mean(0)
         hidden_grad = torch.empty_like(states) if training else None
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
@@ -60,7 +60,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             logits = states[part] @ weights.T
-            if kernels.usable(logits.device):
+            if mean_logits is None:
                 each_smoothed, each_likelihood = _in_one_kernel(logits, target[part], epsilon)
                 grad = logits
             else:
@@ -82,7 +82,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
 
 def chunk_size(vocab: int, device: torch.device) -> int:
     """Positions whose logits are held at a time."""
-    return max(1, (CHUNK_ELEMENTS if device.type == "cpu" else _GPU_CHUNK_ELEMENTS) // vocab)
+    return max(1, (_KERNEL_CHUNK_ELEMENTS if kernels.usable(device) else CHUNK_ELEMENTS) // vocab)
 
 
 def real_targets(target: Tensor, padded: bool) -> tuple[Tensor, Tensor | None]:
