@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import heedful
 from heedful.cli.main import main
@@ -87,6 +88,30 @@ def test_a_line_through_the_updates_is_found(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.smallest, found.largest) == (200, 6400)
     assert found.overhead == pytest.approx(0.0003)
     assert found.seconds_per_token == pytest.approx(0.000001)
+
+
+def test_on_a_gpu_the_update_that_is_timed_has_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    from heedful.recipes import plan
+
+    class Clock:
+        now = 0.0
+
+    class Graphed:
+        """An update takes 100 seconds, with its graph one."""
+
+        class model:  # noqa: N801
+            device = torch.device("cuda")
+
+        updates = 0
+
+        def update(self, _group: Any) -> tuple[float, float, int]:
+            self.updates += 1
+            Clock.now += 1.0 if self.updates > 2 else 100.0
+            return 0.0, 0.0, 7
+
+    monkeypatch.setattr(plan.time, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
+    assert plan._timed(Graphed(), np.arange(3)) == (7, 1.0)  # type: ignore[arg-type]
 
 
 def test_gpus_share_the_work_and_the_batch(corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -255,9 +255,9 @@ def _measure(trainer: Trainer, batches: Sequence[Indices], seconds: float) -> Me
     started, share = time.monotonic(), 1 / _SMALLEST_SHARE
     with progress("measuring", seconds) as meter:
         for indices in itertools.cycle(batches):
-            tokens, took = _timed(trainer, indices[: max(1, round(share * len(indices)))])
-            found.append((tokens, took))
-            used = time.monotonic() - started
+            before = time.monotonic()
+            found.append(_timed(trainer, indices[: max(1, round(share * len(indices)))]))
+            used, took = time.monotonic() - started, time.monotonic() - before
             meter.update(min(seconds, used))
             if used + took > seconds and len(found) > 2:
                 break
@@ -284,9 +284,15 @@ def _measure(trainer: Trainer, batches: Sequence[Indices], seconds: float) -> Me
 
 
 def _timed(trainer: Trainer, indices: Indices) -> tuple[int, float]:
-    """Target tokens of one update from these pairs, and its seconds."""
+    """Target tokens of one update from these pairs, and its seconds.
+
+    On a GPU of the third one: with the first two of a shape kernels are compiled and graphs recorded.
+    """
+    on_gpu = trainer.model.device.type == "cuda"
+    for _ in range(2 if on_gpu else 0):
+        trainer.update([indices])
     begin = time.monotonic()
     tokens = trainer.update([indices])[2]
-    if trainer.model.device.type == "cuda":
-        torch.cuda.synchronize()
+    if on_gpu:
+        torch.cuda.synchronize(trainer.model.device)
     return tokens, time.monotonic() - begin
