@@ -1,6 +1,8 @@
 """Training end to end: it resumes to the last bit, refuses another run's directory, and leaves nothing half-done."""
 
+import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -248,6 +250,20 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(corpus: dict[str, Any
     assert "before update" in str(caught.value)
     for made in checkpoint.all_checkpoints(tmp_path / "run"):
         assert all(tensor.isfinite().all() for tensor in checkpoint.load_tensors(tmp_path / "run", made).values())
+
+
+def test_of_an_updates_batches_the_one_whose_loss_is_not_finite_is_named(
+    corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, count = Objective.forward, itertools.count(1)
+
+    def second_is_nan(self: Objective, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        smoothed, likelihood = usual(self, *arguments)
+        return smoothed * (math.nan if next(count) == 2 else 1.0), likelihood
+
+    monkeypatch.setattr(Objective, "forward", second_is_nan)
+    with pytest.raises(HeedfulError, match=r"loss is nan before update 1, epoch 1, batch 2 \([^;]*\); the weights"):
+        _train(corpus, tmp_path / "run", accumulate=3, max_steps=1)
 
 
 @pytest.mark.parametrize("weights", [["a"], ["nan"], ["inf"], [-1], [0], [1, 2]])
