@@ -1,17 +1,21 @@
 """The lecture's experiments: their measures against independent ones, their sentences against made-up numbers."""
 
 import csv
+import math
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from heedful.cli.main import main
 from heedful.data.batches import Batch
+from heedful.data.corpus import Corpus
 from heedful.errors import HeedfulError
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
@@ -208,6 +212,51 @@ def test_gradients_by_layer_are_those_of_the_trainer_s_loss() -> None:
         assert norm == pytest.approx(float(torch.cat([each.flatten() for each in own]).norm()), rel=1e-4)
 
 
+def _stacked(norm: str, skip: bool, by_layer: list[float], perplexity: float | None) -> depth.Stacked:
+    config = replace(TINY, layers=len(by_layer) // 2)
+    return depth.Stacked(depth.Variant(norm, skip, config), np.array(by_layer), [perplexity])
+
+
+def test_depth_says_what_reaches_both_stacks_and_what_was_learned(tmp_path: Path) -> None:
+    bench = Bench(PROFILES["seconds"], (1,), torch.device("cpu"), tmp_path)
+    found = [
+        _stacked("no norm", True, [7.0, 1.0], 3.0),  # not the deepest
+        _stacked("no norm", True, [8e20, 5.0, 6.0, 4.0], None),
+        _stacked("layer norm, post", True, [2.0, 5.0, 1.0, 4.0], 2.5),
+        _stacked("no norm", False, [0.0, 5.0, 0.0, 4.0], math.inf),
+        _stacked("layer norm, post", False, [6.0, 5.0, 0.0, 4.0], 10.0),
+    ]
+    finding = depth._finding(found, 11.0, bench)
+    assert finding.seen == (
+        "at 2 layers, with skip connections the gradient of the encoder's first layer is 0.5 to 2e+20 of that of the "
+        "decoder's last, the gradient of the decoder's first 0.25 to 1.5, and perplexity is diverged (no norm), 2.5 "
+        "(layer norm, post); without skip connections the gradient of the encoder's first layer is 0 to 1.5 of that of "
+        "the decoder's last, the gradient of the decoder's first 0, and perplexity is inf (no norm), 10 (layer norm, "
+        "post). The tokens' frequencies alone give 11."
+    )
+
+
+def test_depth_draws_what_is_zero_infinite_or_diverged_at_the_bounds() -> None:
+    found = [_stacked("no norm", True, [8e20, 0.0], None), _stacked("no norm", True, [3.0, 1.0, 1.0, 0.0], math.inf)]
+    gradients, perplexities = Figure().subplots(1, 2)
+    depth._draw_gradients(gradients, 1, found[:1])
+    depth._draw_perplexities(perplexities, [1, 2], {"no norm, skip": found}, 11.0)
+    assert [list(line.get_ydata()) for line in gradients.lines[:2]] == [[1e7], [1e-12]]
+    assert list(perplexities.lines[0].get_ydata()) == [100.0, 100.0]
+    assert perplexities.get_ylim()[1] < 200
+
+
+def test_frequencies_alone_give_the_perplexity_of_counts_plus_one(tmp_path: Path) -> None:
+    for name, lines in (("train", "ab\nb\n"), ("valid", "a\nc\n")):
+        (tmp_path / f"{name}.xx").write_text("x\n" * 2)
+        (tmp_path / f"{name}.yy").write_text(lines)
+    train, valid = (Corpus.of([tmp_path / f"{name}.xx", tmp_path / f"{name}.yy"]) for name in ("train", "valid"))
+    characters = SimpleNamespace(encode=lambda text: [ord(each) for each in text], vocab_size=5)
+    # of train's 5 tokens a is one, b two, the ends of two lines the rest; plus one for each of the vocabulary's 5
+    expected = (2 / 10 * 3 / 10 * 1 / 10 * 3 / 10) ** (-1 / 4)
+    assert depth.by_frequency(characters, train, valid) == pytest.approx(expected)  # type: ignore[arg-type]
+
+
 def test_given_corpora_are_named_as_fetch_names_them(tmp_path: Path) -> None:
     for name in ("train", "val", "test_2016"):
         for language in ("xx", "yy"):
@@ -228,7 +277,9 @@ def test_every_training_experiment_writes_its_files(tmp_path: Path, capsys: pyte
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{name}.md" in (tmp_path / "lecture.md").read_text()
     with (tmp_path / "depth.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == sum(10 * 2 * layers for layers in PROFILES["seconds"].depths)
+        lines = list(csv.DictReader(file))
+    assert len(lines) == sum(10 * 2 * layers for layers in PROFILES["seconds"].depths)
+    assert all(line["perplexity"] == "diverged" or float(line["perplexity"]) > 1 for line in lines)
 
 
 def test_ctrl_c_leaves_everything_to_go_on_with(
