@@ -8,6 +8,8 @@ from typing import Any
 SMALL: dict[str, Any] = {
     "optimizer": "adam",  # plain arithmetic: equal sums in another order stay equal
     "precision": "float32",
+    "schedule": "inverse-sqrt",  # of which a longer run's first part is a shorter run
+    "lr": 4.5e-3,
     "consistency": 0.0,
     "consistency_after": 0,
     "layers": 1,

@@ -29,7 +29,7 @@ def model(corpus: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> s
     heedful.train(
         **corpus,
         output=output,
-        **(SMALL | {"schedule": "inverse-sqrt", "lr": 0.01, "validate_every": 30}),
+        **(SMALL | {"lr": 0.01, "validate_every": 30}),
         max_steps=60,
     )
     return str(output)

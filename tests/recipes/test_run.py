@@ -173,6 +173,13 @@ def test_a_finished_run_says_so_and_stays_as_it_is(corpus: dict[str, Any], tmp_p
     assert after == before
 
 
+def test_a_run_whose_cosine_has_ended_is_not_led_on(corpus: dict[str, Any], tmp_path: Path) -> None:
+    fields = {"schedule": "cosine", "warmup_steps": 1}
+    _train(corpus, tmp_path / "run", max_steps=4, **fields)
+    with pytest.raises(HeedfulError, match="came to zero at update 4"):
+        _train(corpus, tmp_path / "run", max_steps=8, **fields)
+
+
 def test_a_run_that_ended_with_an_epoch_is_finished(corpus: dict[str, Any], tmp_path: Path) -> None:
     _train(corpus, tmp_path / "run", max_epochs=1, validate_every=1)
     assert "finished: 1 epochs" in _train(corpus, tmp_path / "run", max_epochs=1, validate_every=1).reason

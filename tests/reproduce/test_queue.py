@@ -94,6 +94,21 @@ def test_a_result_is_of_its_recipe_and_data_alone(runs: list[Run], tmp_path: Pat
     assert not results([first], tmp_path)
 
 
+def test_a_result_from_before_there_was_a_field_stays_if_the_field_is_at_its_default(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    [run] = runs[:1]
+    work([run], tmp_path)
+    path = run.directory(tmp_path) / "result.json"
+    record = json.loads(path.read_text())
+    del record["of"]["recipe"]["training"]["cuda_graphs"]
+    path.write_text(json.dumps(record))
+    assert list(results([run], tmp_path)) == [run]
+    del record["of"]["recipe"]["training"]["max_steps"]  # which this run does not have at its default
+    path.write_text(json.dumps(record))
+    assert not results([run], tmp_path)
+
+
 def test_a_damaged_result_is_told(runs: list[Run], tmp_path: Path) -> None:
     work(runs[:1], tmp_path)
     path = runs[0].directory(tmp_path) / "result.json"

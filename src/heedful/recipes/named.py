@@ -41,7 +41,15 @@ _RECIPES = (
         "A small Transformer for some ten thousand pairs; the default.",
         TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, norm_position="pre"),
         DataConfig(batch_tokens=2048),
-        replace(_with_muon, lr=4.5e-3, warmup_steps=500, consistency=3.0, consistency_after=5000, max_steps=15_000),
+        replace(
+            _with_muon,
+            schedule="cosine",
+            lr=5e-3,
+            warmup_steps=500,
+            consistency=3.0,
+            consistency_after=4000,
+            max_steps=10_800,
+        ),
         SearchConfig(beam_size=5, length_penalty=1.5),
     ),
     Recipe(

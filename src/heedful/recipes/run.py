@@ -86,6 +86,11 @@ def _train(job: Job, device: torch.device) -> Outcome:
     validate = make_validation(recipe, job.valid, tokenizers)
     trainer = Trainer(model.to(device), data, training, model_config.d_model, validate, job.output)
     finished = trainer.finished()
+    if not finished and training.schedule == "cosine" and decay and trainer.position.step >= decay:
+        raise HeedfulError(
+            f"{job.output}: its learning rate came to zero at update {decay}, so that nothing more is learned; "
+            "for a longer training begin anew, or go on in a new directory with --init-from"
+        )
     outcome = Outcome(f"this run is finished: {finished}", trainer.position) if finished else trainer.run()
     if training.average_last == 1 or outcome.signal or distributed.rank() != 0:
         return outcome

@@ -97,6 +97,15 @@ def identities(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
     return {run: identity(run) for run in runs}
 
 
+def is_of(record: Mapping[str, Any], identity: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether what stands in `record` was written for this run; fields younger than it were at their defaults."""
+    defaults: dict[str, dict[str, Any]] = {}
+    for section, each in recipe.fields():
+        defaults.setdefault(section, {})[each.name] = each.default
+    sections = {name: defaults.get(name, {}) | values for name, values in record["recipe"].items()}
+    return {**record, "recipe": sections} == identity
+
+
 def work(runs: Sequence[Run], root: Path) -> Worked:
     """Trains what is not finished, in order, each to its limit or to a signal that says to leave.
 
@@ -129,11 +138,12 @@ def _result(run: Run, root: Path, identity: Mapping[str, Any]) -> Result | None:
     try:
         record = json.loads(path.read_bytes())
         found: Result = TypeAdapter(Result).validate_python(record["result"])
+        same = is_of(record["of"], identity, run.recipe)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise HeedfulError(f"{path} is damaged; delete it, and the same command makes it anew") from error
-    return found if record.get("of") == identity else None
+    return found if same else None
 
 
 def _finish(run: Run, root: Path) -> Result:

@@ -14,7 +14,7 @@ from heedful.model.config import ModelConfig
 from heedful.recipes.config import Recipe
 from heedful.reproduce.lecture.bench import Bench
 from heedful.reproduce.lecture.tasks import TEST, Task
-from heedful.reproduce.queue import Result, Run, identities, results, work
+from heedful.reproduce.queue import Result, Run, identities, is_of, results, work
 from heedful.training.config import TrainingConfig
 from heedful.training.trainer import DivergenceError
 
@@ -85,7 +85,7 @@ def _recipe(task: Task, name: str, model: ModelConfig, steps: int, bench: Bench)
 def _work(runs: Sequence[Run], root: Path) -> None:
     """Until each run is finished or has diverged, which is written down beside it."""
     of = identities(runs)
-    while left := [run for run in runs if not _diverged(run.directory(root), of[run])]:
+    while left := [run for run in runs if not _diverged(run, root, of[run])]:
         try:
             done = work(left, root)
         except HeedfulError as error:
@@ -101,10 +101,10 @@ def _work(runs: Sequence[Run], root: Path) -> None:
         return
 
 
-def _diverged(directory: Path, identity: Mapping[str, Any]) -> bool:
+def _diverged(run: Run, root: Path, identity: Mapping[str, Any]) -> bool:
     """As this run; one of another recipe or data says nothing."""
-    path = directory / _DIVERGED
-    return path.exists() and bool(json.loads(path.read_bytes())["of"] == identity)
+    path = run.directory(root) / _DIVERGED
+    return path.exists() and is_of(json.loads(path.read_bytes())["of"], identity, run.recipe)
 
 
 def _blank(task: Task, test: str) -> list[str]:
