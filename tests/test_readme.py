@@ -25,7 +25,8 @@ COURSE, ARCHITECTURE = ROOT / "docs" / "course.md", ROOT / "docs" / "architectur
 
 EN = ["A dog runs.", "Two men sleep.", "A woman reads a book.", "The children play.", "A red car stands here."]
 DE = ["Ein Hund rennt.", "Zwei Männer schlafen.", "Eine Frau liest ein Buch.", "Die Kinder spielen.", "Ein rotes Auto."]
-SMALL = {"d_model": 16, "layers": 1, "vocab_size": 300, "validate_every": 1, "threads": 1}
+# decay_steps: limits are counted in steps here, not in minutes, and a run that goes on must not be at its cosine's end
+SMALL = {"d_model": 16, "layers": 1, "vocab_size": 300, "validate_every": 1, "threads": 1, "decay_steps": 100}
 OTHER_OPTIONS = {"--nproc-per-node", "--index-url"}
 """Of torchrun and pip."""
 

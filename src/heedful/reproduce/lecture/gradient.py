@@ -49,7 +49,8 @@ def by_distance(model: Seq2Seq[Any, Any], batch: Batch) -> Norms:
         if isinstance(module, TokenEmbedding)
     ]
     names = ("target_input", "target_output", "target_mask")
-    first = replace(batch, **{name: getattr(batch, name)[:, :1] for name in names})
+    shortened = {name: getattr(batch, name)[:, :1] for name in names}
+    first = replace(batch, **shortened, target_places=torch.arange(len(batch.lines)))
     loss, _ = Objective(model, label_smoothing=0.0)(first.to(model.device))
     for hook in hooks:
         hook.remove()
