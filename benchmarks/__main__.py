@@ -45,6 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the contender at work ends too
     arguments.rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+    if "long" in arguments.kinds and "test" not in arguments.kinds:
+        parser.error("the long file takes its settings from the test set: --kinds test long")
     if arguments.long_lines is None:
         arguments.long_lines = QUICK_LINES if arguments.quick else LINES
     if not arguments.shapes:
