@@ -22,6 +22,7 @@ Indices = NDArray[np.int64]
 _LENGTH_NOISE = 0.05
 """Lengths are taken up to this share too long when batches are composed, so that neighbours change by epoch."""
 _NAMED_LINES = 20
+_BY_PAIR = ("source", "source_mask", "target_input", "target_output", "target_mask")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Batch:
     """[real target tokens] int64, where they stand in batch × target: to find them on a GPU is to wait for it."""
     lines: list[int]
     """Index of each pair in its corpus, for messages."""
+
+    @property
+    def by_pair(self) -> tuple[Tensor, ...]:
+        """The tensors that have a row for each pair."""
+        return tuple(getattr(self, name) for name in _BY_PAIR)
 
     @property
     def source_tokens(self) -> int:
@@ -76,8 +82,7 @@ class Batch:
         return [self.rows(slice(start, start + size)) for start in range(0, len(self.lines), size)]
 
     def _each(self, change: Callable[[Tensor], Tensor], lines: list[int]) -> Self:
-        names = ("source", "source_mask", "target_input", "target_output", "target_mask")
-        return replace(self, lines=lines, **{name: change(getattr(self, name)) for name in names})
+        return replace(self, lines=lines, **dict(zip(_BY_PAIR, map(change, self.by_pair), strict=True)))
 
 
 def collate_pairs(sources: Sequence[Tokens], targets: Sequence[Tokens], lines: Sequence[int] | None = None) -> Batch:

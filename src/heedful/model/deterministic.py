@@ -53,10 +53,6 @@ class ParserState:
         top = self.depth.unsqueeze(1)
         return self.read, *(stack.gather(1, top).squeeze(1) for stack in (self.firsts, self.labels)), self.depth
 
-    def to(self, device: torch.device | str) -> "ParserState":
-        """The same on a device."""
-        return ParserState(*(getattr(self, each.name).to(device) for each in fields(self)))
-
     def pick(self, rows: Int[Tensor, " picked"]) -> "ParserState":
         """The states of these rows."""
         return ParserState(*(getattr(self, each.name).index_select(0, rows) for each in fields(self)))
@@ -127,9 +123,9 @@ class DeterministicAttention(nn.Module):
         buffer = self.next_word(words) + self.last_word(before)
         return Words(buffer, None if self.first_word is None else self.first_word(words))
 
-    def start(self, rows: int) -> ParserState:
-        """Before the first token."""
-        zeros = torch.zeros(rows, dtype=torch.int64, device=self.in_order.device)
+    def start(self, rows: int, device: torch.device | str | None = None) -> ParserState:
+        """Before the first token; on the model's device unless another is given."""
+        zeros = torch.zeros(rows, dtype=torch.int64, device=device or self.in_order.device)
         stack = zeros.unsqueeze(1).expand(-1, MOST_OPEN + 1)
         return ParserState(zeros, zeros, zeros, stack, stack)
 
@@ -168,7 +164,7 @@ class DeterministicAttention(nn.Module):
         """
         columns = [each.cpu().unbind(1) for each in (target, *self._kinds(target))]
         in_order = self.in_order.cpu()
-        state, seen = self.start(len(target)).to("cpu"), []
+        state, seen = self.start(len(target), "cpu"), []
         for tokens, leaf, opens, closes in zip(*columns, strict=True):
             state = self._advance(tokens, leaf, opens, closes, in_order, state)
             seen.append(state.shown())

@@ -8,7 +8,7 @@ computed as usual, with the second its graph is recorded, and from then on one c
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class GpuGradients:
         self._objective = objective
         self._graphs: dict[tuple[int | float, ...], _Graph | None] = {}
         self._parameters = list(objective.parameters())
+        self._weights = sum(parameter.numel() for parameter in self._parameters)
         self._recorder = _Recorder(model.device) if graphs and recordable(model) else None
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._sums, strict=True):
@@ -88,7 +89,7 @@ class GpuGradients:
     def _flops(self, batch: Batch) -> int:
         """Six for each weight and token, a source and a target token together being one."""
         tokens = (batch.source.numel() + batch.target_input.numel()) // 2
-        return 6 * tokens * sum(parameter.numel() for parameter in self._parameters)
+        return 6 * tokens * self._weights
 
 
 class RecordedStep:
@@ -128,7 +129,7 @@ class _Graph:
     """The model's, as they stood: a table that has grown since leaves its place to others, unless somebody holds it."""
 
     def replay(self, batch: Batch, scale: float) -> Tensor:
-        for own, given in zip(_tensors(self.batch), _tensors(batch), strict=True):
+        for own, given in zip(self.batch.by_pair, batch.by_pair, strict=True):
             own.copy_(given, non_blocking=True)
         self.scale.fill_(scale)
         self.graph.replay()
@@ -193,9 +194,3 @@ def _rounded(number: int, parts: int) -> int:
     """Up to the next multiple of the power of two of which it has between `parts` and 2 · `parts`, or of `_LEAST`."""
     unit = max(_LEAST, 2 ** ((number // parts).bit_length() - 1) if number >= parts else 1)
     return -(-number // unit) * unit
-
-
-def _tensors(batch: Batch) -> list[Tensor]:
-    # places have no fixed number, and are not needed where every position is computed
-    names = [each.name for each in fields(batch) if each.name not in ("lines", "target_places")]
-    return [getattr(batch, name) for name in names]
