@@ -39,6 +39,10 @@ VARIANTS: dict[str, TransformerConfig] = {
     "restricted, even, pre-norm": TransformerConfig(
         layers=2, d_model=38, d_ff=61, heads=2, norm_position="pre", neighbourhood=4
     ),
+    "rotary": TransformerConfig(layers=2, d_model=32, d_ff=43, heads=2, positions="rotary"),
+    "rotary, unlike heads, restricted": TransformerConfig(
+        layers=2, d_model=29, d_ff=37, heads=3, d_k=6, d_v=11, positions="rotary", neighbourhood=5
+    ),
     "no positions, nothing shared": TransformerConfig(
         layers=1, d_model=33, d_ff=31, heads=3, positions="none", share_embeddings="none"
     ),

@@ -68,6 +68,8 @@ CONFIGS = {
         max_positions=5,
         share_embeddings="target",
     ),
+    "rotary": replace(TRANSFORMER, positions="rotary", d_k=6),
+    "rotary-restricted": replace(TRANSFORMER, positions="rotary", d_k=6, neighbourhood=4),
     "postnorm-batchnorm": replace(TRANSFORMER, norm="batch", positions="none", share_embeddings="none"),
     "restricted": replace(TRANSFORMER, neighbourhood=3),
     "restricted-even": replace(TRANSFORMER, neighbourhood=2, norm_position="pre", norm="batch", decoder_layers=3),

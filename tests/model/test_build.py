@@ -76,11 +76,26 @@ def test_norm_is_one_kind_everywhere(norm, kind, position) -> None:
 
 @pytest.mark.parametrize(
     ("positions", "kind"),
-    [("sinusoidal", SinusoidalPositions), ("learned", LearnedPositions), ("none", NoPositions)],
+    [
+        ("sinusoidal", SinusoidalPositions),
+        ("learned", LearnedPositions),
+        ("rotary", NoPositions),
+        ("none", NoPositions),
+    ],
 )
 def test_positions_are_chosen_by_name(positions, kind) -> None:
-    model: Any = build_model(replace(SMALL, positions=positions), 37, 37)
+    model: Any = build_model(replace(SMALL, positions=positions, d_k=6), 37, 37)
     assert type(model.source_input.positions) is type(model.target_input.positions) is kind
+    rotary = {
+        layer.self_attention.rotary is not None for side in (model.encoder, model.decoder) for layer in side.layers
+    }
+    assert rotary == {positions == "rotary"}
+    assert all(layer.cross_attention.rotary is None for layer in model.decoder.layers)
+
+
+def test_rotary_positions_need_an_even_d_k() -> None:
+    with pytest.raises(HeedfulError, match=r"d_k \(7\) is odd"):
+        build_model(replace(SMALL, positions="rotary", d_k=7), 37, 37)
 
 
 def test_dropout_stands_where_section_5_4_puts_it() -> None:

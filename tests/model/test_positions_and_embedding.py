@@ -5,7 +5,7 @@ import torch
 
 from heedful.model.dropout import Dropout
 from heedful.model.embedding import InputEmbedding, TokenEmbedding
-from heedful.model.positions import LearnedPositions, NoPositions, SinusoidalPositions
+from heedful.model.positions import LearnedPositions, NoPositions, RotaryPositions, SinusoidalPositions
 
 
 @pytest.mark.parametrize("d_model", [8, 13])
@@ -29,6 +29,31 @@ def test_learned_positions_beyond_their_reach_are_the_last_one() -> None:
     assert torch.equal(rows[5:], positions.weight[4].expand(6, 3))
     assert torch.equal(positions(torch.zeros(1, 2, 3), 3)[0], rows[3:5])
     assert torch.equal(positions(torch.zeros(1, 1, 3), 10**9)[0], rows[4:5])
+
+
+@pytest.mark.parametrize("start", [0, 250, 1000])
+def test_rotary_positions_turn_pairs_of_components_as_complex_numbers(start) -> None:
+    """x · e^{i m θ}, θ = 10000^(-2i/d_k) (Su et al. 2021, Section 3.2.2)."""
+    x = torch.randn(2, 3, 11, 8, dtype=torch.float64)
+    angle = torch.arange(start, start + 11).double()[:, None] * 10_000.0 ** (-torch.arange(4).double() / 4)
+    turned = torch.complex(x[..., :4], x[..., 4:]) * torch.polar(torch.ones_like(angle), angle)
+    expected = torch.cat((turned.real, turned.imag), dim=-1)
+    torch.testing.assert_close(RotaryPositions(8)(x.float(), start).double(), expected, atol=1e-5, rtol=0)
+
+
+def test_rotary_products_depend_on_the_distance_alone() -> None:
+    query, key = torch.randn(2, 1, 1, 1, 16)
+    rotary = RotaryPositions(16)
+
+    def product(query_at: int, key_at: int) -> float:
+        return float((rotary(query, query_at) * rotary(key, key_at)).sum())
+
+    assert product(7, 3) == pytest.approx(product(304, 300), abs=1e-4)
+    assert product(7, 3) != pytest.approx(product(7, 4), abs=1e-2)
+
+
+def test_rotary_positions_are_not_saved() -> None:
+    assert not RotaryPositions(8).state_dict()
 
 
 def test_no_positions_is_the_identity() -> None:

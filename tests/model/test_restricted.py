@@ -126,7 +126,7 @@ def test_a_step_keeps_the_last_r_positions() -> None:
     at_once, _ = restricted(x, causal=True)
     past = restricted.project(x)[1].last(0)
     for position in range(13):
-        output, past = restricted.step(x[:, position : position + 1], past)
+        output, past = restricted.step(x[:, position : position + 1], past, position)
         assert past.keys.size(2) == past.values.size(2) == min(5, position + 1)
         torch.testing.assert_close(output[:, 0], at_once[:, position], atol=2e-5, rtol=1e-5)
 

@@ -18,6 +18,7 @@ from heedful import kernels
 from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
+from heedful.model.positions import RotaryPositions
 
 Normalise = Callable[[Tensor, Tensor | None], Tensor]
 """From scores and a mask to weights."""
@@ -69,12 +70,23 @@ class MultiHeadAttention(nn.Module):
 
     d_k and d_v are free. The h matrices of a kind are stored as one, and W^Q, W^K, W^V one above the other,
     so that self-attention projects with a single product. The paper states no biases; each projection has
-    one here, as in torch.nn.MultiheadAttention and fairseq.
+    one here, as in torch.nn.MultiheadAttention and fairseq. `rotary` turns the queries and keys of self-attention.
     """
 
-    def __init__(self, d_model: int, heads: int, d_k: int, d_v: int, dropout: float = 0.0) -> None:
+    rotary: RotaryPositions | None
+
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        d_k: int,
+        d_v: int,
+        dropout: float = 0.0,
+        rotary: RotaryPositions | None = None,
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.rotary = rotary
         self.sizes = [heads * d_k, heads * d_k, heads * d_v]
         self.weight = nn.Parameter(torch.empty(sum(self.sizes), d_model))
         self.bias = nn.Parameter(torch.zeros(sum(self.sizes)))
@@ -104,11 +116,13 @@ class MultiHeadAttention(nn.Module):
         return self.attend(query, past, mask, causal=causal, need_weights=need_weights)
 
     def project(
-        self, x: Float[Tensor, "batch length d_model"]
+        self, x: Float[Tensor, "batch length d_model"], start: int = 0
     ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
-        """xW^Q, xW^K and xW^V in one product."""
-        query, key, value = torch.split(F.linear(x, self.weight, self.bias), self.sizes, dim=-1)
-        return self._split(query), KeysValues(self._split(key), self._split(value))
+        """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position."""
+        query, key, value = map(self._split, torch.split(F.linear(x, self.weight, self.bias), self.sizes, dim=-1))
+        if self.rotary is not None:
+            query, key = self.rotary(query, start), self.rotary(key, start)
+        return query, KeysValues(key, value)
 
     def queries(self, x: Float[Tensor, "batch query d_model"]) -> Float[Tensor, "batch heads query d_k"]:
         """xW^Q."""
@@ -137,10 +151,10 @@ class MultiHeadAttention(nn.Module):
         return output, weights
 
     def step(
-        self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues
+        self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues, position: int
     ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:
         """Self-attention one position further, and the past with its keys and values."""
-        query, new = self.project(x)
+        query, new = self.project(x, position)
         past = past.append(new)
         return self.attend(query, past)[0], past
 

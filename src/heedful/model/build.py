@@ -24,7 +24,7 @@ from heedful.model.embedding import InputEmbedding, Projection, TokenEmbedding
 from heedful.model.feed_forward import FeedForward
 from heedful.model.masks import masked_scores, masked_softmax
 from heedful.model.norm import BatchNorm, LayerNorm, NoNorm
-from heedful.model.positions import LearnedPositions, NoPositions, SinusoidalPositions
+from heedful.model.positions import LearnedPositions, NoPositions, RotaryPositions, SinusoidalPositions
 from heedful.model.recurrent import RecurrentDecoder, RecurrentEncoder, RecurrentSeq2Seq
 from heedful.model.restricted import RestrictedAttention
 from heedful.model.seq2seq import Seq2Seq
@@ -116,15 +116,19 @@ def _transformer(
         order = PreNorm if config.norm_position == "pre" else PostNorm
         return order(norm(), Dropout(config.dropout), config.skip)
 
-    sizes = (config.d_k or d_model // config.heads, config.d_v or d_model // config.heads)
+    d_k, d_v = config.d_k or d_model // config.heads, config.d_v or d_model // config.heads
+    sizes = (d_model, config.heads, d_k, d_v)
+    if config.positions == "rotary" and d_k % 2:
+        raise HeedfulError(f"positions rotary: d_k ({d_k}) is odd, and components are turned in pairs; make it even")
+    rotary = RotaryPositions(d_k) if config.positions == "rotary" else None  # one table for all layers
 
     def attention() -> MultiHeadAttention:
-        return MultiHeadAttention(d_model, config.heads, *sizes, config.attention_dropout)
+        return MultiHeadAttention(*sizes, config.attention_dropout)
 
     def self_attention() -> MultiHeadAttention:
         if config.neighbourhood is None:
-            return attention()
-        return RestrictedAttention(d_model, config.heads, *sizes, config.neighbourhood, config.attention_dropout)
+            return MultiHeadAttention(*sizes, config.attention_dropout, rotary)
+        return RestrictedAttention(*sizes, config.neighbourhood, config.attention_dropout, rotary)
 
     def feed_forward() -> FeedForward:
         return FeedForward(d_model, config.d_ff)

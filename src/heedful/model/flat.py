@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from heedful.model.attention import MultiHeadAttention
 from heedful.model.feed_forward import FeedForward
 from heedful.model.norm import LayerNorm, NoNorm
+from heedful.model.positions import RotaryPositions
 from heedful.model.restricted import RestrictedAttention
 from heedful.model.stacks import Decoder, Encoder, PreNorm, Residual
 
@@ -34,6 +35,8 @@ class FlatTransformer:
     source_positions: Callable[[int], Tensor]
     """What is added to the embeddings at so many positions."""
     target_positions: Callable[[int], Tensor]
+    rotary: Callable[[int], Tensor] | None
+    """Sines and cosines in turn by which queries and keys of self-attention are turned, `[positions, d_k]`."""
 
 
 def flatten(model: "Transformer") -> FlatTransformer | None:
@@ -64,6 +67,7 @@ def flatten(model: "Transformer") -> FlatTransformer | None:
         return None
     if not skip or len(eps) != 1 or not all(isinstance(norm, expected) for norm in final):
         return None
+    [rotary] = {_rotary(layer.self_attention) for side in sides for layer in side.layers}
     source, target = model.source_input, model.target_input
     tables = (source.tokens.weight, target.tokens.weight, model.projection.weight)
     return FlatTransformer(
@@ -72,11 +76,16 @@ def flatten(model: "Transformer") -> FlatTransformer | None:
         (*tables, *_stack(model.encoder), *_stack(model.decoder)),
         lambda length: source.positions(torch.zeros(1, length, tables[0].size(1)))[0],
         lambda length: target.positions(torch.zeros(1, length, tables[0].size(1)))[0],
+        rotary and rotary.first,
     )
 
 
 def _neighbourhood(attention: object) -> int:
     return attention.r if isinstance(attention, RestrictedAttention) else 0
+
+
+def _rotary(attention: object) -> RotaryPositions | None:
+    return attention.rotary if isinstance(attention, MultiHeadAttention) else None
 
 
 def _shape(model: "Transformer", pre_norm: bool) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""Positional encoding (Section 3.5) as an object, called as `positions(x, start)`: x plus where its tokens stand."""
+"""Positional encoding as an object, called as `positions(x, start)`: x, and in it where its tokens stand.
+
+Of embeddings (Section 3.5) it is a summand; rotary positions are of the queries and keys of self-attention.
+"""
 
 import torch
 from jaxtyping import Float
@@ -52,8 +55,37 @@ class LearnedPositions(nn.Embedding):
         return input + super().forward(position.clamp(max=self.num_embeddings - 1))
 
 
+class RotaryPositions(nn.Module):
+    """Queries and keys turned by angles in proportion to their positions (Su et al. 2021, equation 15).
+
+    Their product then depends on how far apart they are, not on where. The angles are those of the sinusoids; component
+    i is turned together with i + d_k / 2. The table grows to the longest sequence seen and is not saved.
+    """
+
+    table: Tensor
+
+    def __init__(self, d_k: int) -> None:
+        super().__init__()
+        self.register_buffer("table", sinusoids(256, d_k), persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch heads positions d_k"], start: int = 0
+    ) -> Float[Tensor, "batch heads positions d_k"]:
+        """x turned, as from position `start` on."""
+        angles = self.first(start + x.size(2))[start:].to(x.dtype)
+        sine, cosine = angles[:, ::2], angles[:, 1::2]
+        left, right = x.chunk(2, dim=-1)
+        return torch.cat((left * cosine - right * sine, left * sine + right * cosine), dim=-1)
+
+    def first(self, length: int) -> Float[Tensor, "{length} d_k"]:
+        """Sines and cosines in turn for so many positions."""
+        if length > len(self.table):
+            self.table = sinusoids(2 * length, self.table.size(1)).to(self.table)
+        return self.table[:length]
+
+
 class NoPositions(nn.Module):
-    """A model that does not know the order of its input: what remains is a bag of tokens (and the causal mask)."""
+    """x is left as it is: a bag of tokens (and the causal mask), unless something else knows their order."""
 
     def forward(
         self, x: Float[Tensor, "batch positions d_model"], start: int = 0

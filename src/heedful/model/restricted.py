@@ -8,6 +8,7 @@ from torch import Tensor
 from heedful.model.attention import KeysValues, MultiHeadAttention
 from heedful.model.masks import local_mask
 from heedful.model.neighbourhood import Neighbourhood
+from heedful.model.positions import RotaryPositions
 
 
 class RestrictedAttention(MultiHeadAttention):
@@ -17,15 +18,24 @@ class RestrictedAttention(MultiHeadAttention):
     to it are of keys.
     """
 
-    def __init__(self, d_model: int, heads: int, d_k: int, d_v: int, r: int, dropout: float = 0.0) -> None:
-        super().__init__(d_model, heads, d_k, d_v, dropout)
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        d_k: int,
+        d_v: int,
+        r: int,
+        dropout: float = 0.0,
+        rotary: RotaryPositions | None = None,
+    ) -> None:
+        super().__init__(d_model, heads, d_k, d_v, dropout, rotary)
         self.r = r
 
     def step(
-        self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues
+        self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues, position: int
     ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:
         """One position further; of the past, the last r - 1 positions are used and kept."""
-        return super().step(x, past.last(self.r - 1))
+        return super().step(x, past.last(self.r - 1), position)
 
     def _context(
         self,

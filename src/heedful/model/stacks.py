@@ -171,13 +171,14 @@ class DecoderLayer(nn.Module):
         past: KeysValues,
         memory: KeysValues,
         attend: Bool[Tensor, "sentences 1 1 source"] | None,
+        position: int,
     ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:
         """One position further: the stream there, and the past with its own keys and values.
 
         The sequences of a sentence share its memory: they are the queries of one attention over it.
         """
         around = self.self_attention_residual
-        output, past = self.self_attention.step(around.enter(x, None), past)
+        output, past = self.self_attention.step(around.enter(x, None), past, position)
         x = around.leave(x, output, None)
         around = self.cross_attention_residual
         # [rows, 1, d_model] → [sentences, beam, d_model] and back
@@ -214,11 +215,12 @@ class Decoder(nn.Module):
         past: tuple[KeysValues, ...],
         memory: tuple[KeysValues, ...],
         attend: Bool[Tensor, "sentences 1 1 source"] | None,
+        position: int,
     ) -> tuple[Float[Tensor, "rows 1 d_model"], tuple[KeysValues, ...]]:
         """One position further; `past` and `memory` hold each layer's keys and values."""
         grown = []
         for layer, own, source in zip(self._layers(), past, memory, strict=True):
-            x, own = layer.step(x, own, source, attend)
+            x, own = layer.step(x, own, source, attend, position)
             grown.append(own)
         return self.final_norm(x, None), tuple(grown)
 

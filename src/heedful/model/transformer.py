@@ -118,7 +118,7 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
             parser = self.deterministic_attention.advance(tokens, parser)
             beside = self.deterministic_attention.at(parser, state.words).unsqueeze(1)
         x: Tensor = self.target_input(tokens.unsqueeze(1), state.position, beside)
-        x, past = self.decoder.step(x, state.past, state.memory, state.attend)
+        x, past = self.decoder.step(x, state.past, state.memory, state.attend, state.position)
         return self.project(x.squeeze(1)), replace(state, past=past, position=state.position + 1, parser=parser)
 
     def attention(

@@ -67,7 +67,10 @@ class Engine:
         if not sources:
             return []
         longest = max(max_lengths)
-        positions = [self._flat.source_positions(max(map(len, sources))), self._flat.target_positions(longest)]
+        most_read = max(map(len, sources))
+        positions = [self._flat.source_positions(most_read), self._flat.target_positions(longest)]
+        if self._flat.rotary:
+            positions.append(self._flat.rotary(max(most_read, longest)))
         penalties = np.array([penalty(max(1, length)) for length in range(longest + 1)])
         (tokens, starts), (begun, begun_starts) = _joined(sources), _joined(prefixes)
         limits = np.array(max_lengths, np.int32)
@@ -96,9 +99,10 @@ class Engine:
 
         def work() -> None:
             tables = [table.contiguous() for table in positions]
-            pointers = [table.data_ptr() for table in tables]
+            places: list[int | None] = [table.data_ptr() for table in tables]
+            places += [None] * (3 - len(places))
             succeeded.append(
-                self._native.heedful_search(self._model, ctypes.byref(question), *pointers, threads, answer.pointer)
+                self._native.heedful_search(self._model, ctypes.byref(question), *places, threads, answer.pointer)
             )
 
         if not aside:

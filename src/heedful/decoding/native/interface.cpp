@@ -36,13 +36,15 @@ void heedful_free_answer(void* answer) { delete static_cast<Answer*>(answer); }
 // The search of another thread ends after its next step, its answer incomplete.
 void heedful_stop(void* answer) { static_cast<Answer*>(answer)->stop = true; }
 
-// Translates all sentences; false where there was not enough memory. The position tables have as many rows as needed.
+// Translates all sentences; false where there was not enough memory. The position tables have as many rows as needed;
+// `rotary` is null where queries and keys are not turned.
 bool heedful_search(const void* model, const Question* ask, const float* source_positions,
-                    const float* target_positions, int threads, void* into) {
+                    const float* target_positions, const float* rotary, int threads, void* into) {
     Answer& answer = *static_cast<Answer*>(into);
     const auto work = [&] {
         try {
-            Translation translation(*static_cast<const Transformer*>(model), source_positions, target_positions);
+            Translation translation(*static_cast<const Transformer*>(model), source_positions, target_positions,
+                                    rotary);
             search<Translation, Sequence, Past>(translation, *ask, answer.waiting, answer.stop, answer.found);
         } catch (const std::bad_alloc&) {
             answer.failed = answer.stop = true;

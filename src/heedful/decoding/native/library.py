@@ -120,7 +120,7 @@ def _declared(native: ctypes.CDLL) -> ctypes.CDLL:
         "heedful_answer": (c_void_p, []),
         "heedful_free_answer": (None, [c_void_p]),
         "heedful_stop": (None, [c_void_p]),
-        "heedful_search": (c_bool, [c_void_p, POINTER(Question), c_void_p, c_void_p, c_int, c_void_p]),
+        "heedful_search": (c_bool, [c_void_p, POINTER(Question), *[c_void_p] * 3, c_int, c_void_p]),
         "heedful_sizes": (c_int64, [c_void_p, POINTER(c_int32), POINTER(c_int64)]),
         "heedful_read": (None, [c_void_p] * 6),
         "heedful_product": (None, [c_void_p] * 4 + [c_int] * 4),

@@ -122,8 +122,13 @@ struct Sequence {
 // One thread's work on a model: its buffers.
 class Translation {
 public:
-    Translation(const Transformer& model, const float* source_positions, const float* target_positions)
-        : model_(model), heads_(model.heads), source_positions_(source_positions), target_positions_(target_positions) {
+    Translation(const Transformer& model, const float* source_positions, const float* target_positions,
+                const float* rotary)
+        : model_(model),
+          heads_(model.heads),
+          source_positions_(source_positions),
+          target_positions_(target_positions),
+          rotary_(rotary) {
         pairs_ = heads_.both();
     }
 
@@ -218,6 +223,7 @@ private:
         for (const auto& source : sources) total += source.second;
         context_.shape(total, heads_.values());
         for (const auto& [tokens, length] : sources) {
+            for (int i = 0; i < length; ++i) turn(projected_[row + i], i);
             columns_.resize(size_t(heads_.keys()) * columns(length) + LANES);
             const float* keys = projected_[row] + heads_.keys();
             to_columns(heads_, keys, projected_.stride(), length, columns_.data());
@@ -229,6 +235,19 @@ private:
             }
             row += length;
         }
+    }
+
+    // Rotary positions: queries, then keys, head by head; the table's row holds sines and cosines in turn.
+    void turn(float* projected, int position) const {
+        if (!rotary_) return;
+        const float* angles = rotary_ + size_t(position) * heads_.d_k;
+        const int half = heads_.d_k / 2;
+        for (float *head = projected, *end = projected + 2 * heads_.keys(); head < end; head += heads_.d_k)
+            for (int i = 0; i < half; ++i) {
+                const float left = head[i], right = head[half + i], sine = angles[2 * i], cosine = angles[2 * i + 1];
+                head[i] = left * cosine - right * sine;
+                head[half + i] = left * sine + right * cosine;
+            }
     }
 
     // The positions around one that it sees, as in heedful.model.neighbourhood.
@@ -273,6 +292,7 @@ private:
             context_.shape(rows, heads_.values());
             for (int row = 0; row < rows; ++row) {
                 Past& past = *sequences[row].past;
+                turn(projected_[row], past.position_);
                 const float* keys = projected_[row] + heads_.keys();
                 std::copy(keys, keys + pairs_, own(past, past.position_, number, sequences[row].place));
                 const auto& history = past.history_[sequences[row].place];
@@ -299,7 +319,7 @@ private:
 
     const Transformer& model_;
     const Heads heads_;
-    const float *source_positions_, *target_positions_;
+    const float *source_positions_, *target_positions_, *rotary_;
     int pairs_;
     Operand operand_;
     BestTokens best_;
