@@ -12,6 +12,11 @@ from torch import Tensor, nn
 _LEVELS = 1 << 16
 
 
+def dropped_levels(p: float) -> int:
+    """Of the 2^16 numbers that sixteen bits can be, those that mean zero; some always mean the opposite."""
+    return min(round(p * _LEVELS), _LEVELS - 1)
+
+
 class Dropout(nn.Module):
     """Zeroes each component with probability p in training and scales the others by 1 / (1 - p).
 
@@ -36,7 +41,7 @@ class Dropout(nn.Module):
 
 def _scaled_mask(x: Tensor, p: float) -> Tensor:
     """0 with probability p, else 1 / (1 - p), like x in shape and dtype."""
-    dropped = min(round(p * _LEVELS), _LEVELS - 1)
+    dropped = dropped_levels(p)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
     # all 64 bits: without bounds, random_() leaves the sign bit zero
     bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from heedful import kernels
 from heedful.model.linear import Linear
 
 
@@ -17,5 +18,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*positions d_model"]) -> Float[Tensor, "*positions d_model"]:
         """Position by position."""
-        output: Tensor = self.outer(torch.relu_(self.inner(x)))
+        output: Tensor = self.outer(self._hidden(x))
         return output
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        """max(0, xW_1 + b_1)."""
+        if not kernels.usable(x.device):
+            return torch.relu_(self.inner(x))
+        from heedful.kernels.feed_forward import rectified_linear
+
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return rectified_linear(x.to(dtype), self.inner.weight.to(dtype), self.inner.bias.to(dtype))

@@ -7,9 +7,11 @@ from typing import cast
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from heedful import kernels
 from heedful.model.attention import KeysValues, MultiHeadAttention
-from heedful.model.dropout import Dropout
+from heedful.model.dropout import Dropout, dropped_levels
 from heedful.model.feed_forward import FeedForward
+from heedful.model.norm import LayerNorm
 
 
 class Residual(nn.Module):
@@ -34,8 +36,15 @@ class Residual(nn.Module):
         raise NotImplementedError
 
     def _add(self, x: Tensor, output: Tensor) -> Tensor:
+        if self._in_one_kernel(x) and self.dropout.p > 0.0:
+            from heedful.kernels.residual import add_dropout
+
+            return add_dropout(x, output, dropped_levels(self.dropout.p))
         dropped: Tensor = self.dropout(output)
         return x + dropped if self.skip else dropped
+
+    def _in_one_kernel(self, x: Tensor) -> bool:
+        return self.training and self.skip and kernels.usable(x.device)
 
 
 class PostNorm(Residual):
@@ -47,7 +56,12 @@ class PostNorm(Residual):
 
     def leave(self, x: Tensor, output: Tensor, mask: Tensor | None) -> Tensor:
         """norm(x + dropout(output))."""
-        normed: Tensor = self.norm(self._add(x, output), mask)
+        norm = self.norm
+        if self._in_one_kernel(x) and isinstance(norm, LayerNorm):
+            from heedful.kernels.residual import add_norm
+
+            return add_norm(x, output, norm.weight, norm.bias, norm.eps, dropped_levels(self.dropout.p))
+        normed: Tensor = norm(self._add(x, output), mask)
         return normed
 
 
