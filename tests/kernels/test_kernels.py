@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is for Linux")
 
-from heedful.kernels.attention import short_attention
+from heedful.kernels.attention import short_attention, split
 from heedful.kernels.loss import consistency_rows, cross_entropy_rows
 from heedful.model.attention import scaled_dot_product_attention
 from heedful.training.consistency import consistent_cross_entropy
@@ -39,6 +39,37 @@ def test_attention_and_its_gradients(queries: int, keys: int, d_k: int, d_v: int
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize(("queries", "widths"), [(7, [6, 6, 10]), (5, [6, 10])], ids=["self", "memory"])
+def test_gradients_of_one_projection_are_joined_where_they_stand(
+    queries: int, widths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    packed = torch.randn(3, 7, sum(widths), device=DEVICE, requires_grad=True)
+    alone = torch.randn(3, queries, 6, device=DEVICE)
+
+    def gradient(parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        query, key, value = (part.unflatten(-1, (2, -1)).transpose(1, 2) for part in (alone, *parts)[-3:])
+        [grad] = torch.autograd.grad(short_attention(query, key, value, None, False).square().sum(), packed)
+        return grad
+
+    wanted = gradient(torch.split(packed, widths, -1))
+    monkeypatch.setattr(torch, "cat", None)
+    torch.testing.assert_close(gradient(split(packed, widths)), wanted)
+
+
+def test_gradients_that_stand_elsewhere_are_joined_too() -> None:
+    packed, above = torch.randn(3, 7, 11, device=DEVICE, requires_grad=True), torch.randn(3, 7, 11, device=DEVICE)
+    across = torch.randn(3, 11, 7, device=DEVICE).transpose(1, 2)
+    for left, right in (
+        (above[..., 6:], above[..., :6]),
+        (above[..., :5], above[..., 4:10]),
+        (above[..., :5], torch.randn(3, 7, 6, device=DEVICE)),
+        (across[..., :5], across[..., 5:]),
+    ):
+        grad = torch.autograd.grad(split(packed, [5, 6]), packed, (left, right))
+        torch.testing.assert_close(grad, (torch.cat((left, right), -1),))
 
 
 def _case(vocab: int) -> tuple[torch.Tensor, ...]:

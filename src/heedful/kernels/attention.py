@@ -4,6 +4,7 @@ Kernels made for long sequences walk over blocks of keys; a sentence is one bloc
 overhead. Here queries, keys and values are read once and the context is written once, backward likewise.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class _ShortAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
         query, key, value = (_rows(each) for each in (query, key, value))
-        context = _empty(query, value.size(3))
+        [context] = _empty(query, value.size(3))
         _launch(_forward, causal, seen, (query, key, value), (context,))
         ctx.save_for_backward(query, key, value, seen)
         ctx.causal = causal
@@ -38,9 +39,35 @@ class _ShortAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, seen = ctx.saved_tensors
-        grads = tuple(_empty(each, each.size(3)) for each in (query, key, value))
+        d_k, d_v = key.size(3), value.size(3)
+        if query.size(2) == key.size(2):  # perhaps of one projection
+            grads = _empty(query, d_k, d_k, d_v)
+        else:
+            grads = [*_empty(query, d_k), *_empty(key, d_k, d_v)]
         _launch(_backward, ctx.causal, seen, (query, key, value, _rows(grad)), grads)
         return *grads, None, None
+
+
+def split(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """`torch.split` of the last dimension; gradients beside each other, as `short_attention` leaves, are not copied."""
+    parts: tuple[Tensor, ...] = _Split.apply(packed, sizes)
+    return parts
+
+
+class _Split(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+        return torch.split(packed, sizes, -1)
+
+    @staticmethod
+    def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        first, width = grads[0], 0
+        for grad in grads:
+            place = grad.untyped_storage().data_ptr(), grad.storage_offset(), grad.stride(), grad.stride(-1)
+            if place != (first.untyped_storage().data_ptr(), first.storage_offset() + width, first.stride(), 1):
+                return torch.cat(grads, -1), None
+            width += grad.size(-1)
+        return first.as_strided((*first.shape[:-1], width), first.stride()), None
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -48,14 +75,15 @@ def _rows(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(3) == 1 else tensor.contiguous()
 
 
-def _empty(like: Tensor, width: int) -> Tensor:
+def _empty(like: Tensor, *widths: int) -> list[Tensor]:
+    """`[batch, heads, length, width]` each; in memory all of a position's stand side by side."""
     batch, heads, length, _ = like.shape
-    return like.new_empty(batch, length, heads, width).transpose(1, 2)
+    packed = like.new_empty(batch, length, heads * sum(widths))
+    parts = packed.split([heads * width for width in widths], -1)
+    return [part.view(batch, length, heads, -1).transpose(1, 2) for part in parts]
 
 
-def _launch(
-    kernel: Any, causal: bool, seen: Tensor | None, read: tuple[Tensor, ...], written: tuple[Tensor, ...]
-) -> None:
+def _launch(kernel: Any, causal: bool, seen: Tensor | None, read: Sequence[Tensor], written: Sequence[Tensor]) -> None:
     query, key, value = read[:3]
     (batch, heads, queries, d_k), keys, d_v = query.shape, key.size(2), value.size(3)
     mask = query if seen is None else seen.view(torch.uint8)

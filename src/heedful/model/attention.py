@@ -119,7 +119,7 @@ class MultiHeadAttention(nn.Module):
         self, x: Float[Tensor, "batch length d_model"], start: int = 0
     ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
         """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position."""
-        query, key, value = map(self._split, torch.split(F.linear(x, self.weight, self.bias), self.sizes, dim=-1))
+        query, key, value = map(self._split, _parts(F.linear(x, self.weight, self.bias), self.sizes))
         if self.rotary is not None:
             query, key = self.rotary(query, start), self.rotary(key, start)
         return query, KeysValues(key, value)
@@ -132,7 +132,7 @@ class MultiHeadAttention(nn.Module):
     def keys_values(self, memory: Float[Tensor, "batch key d_model"]) -> KeysValues:
         """The memory's W^K and W^V."""
         weight, bias = self._part(1)
-        key, value = torch.split(F.linear(memory, weight, bias), self.sizes[1:], dim=-1)
+        key, value = _parts(F.linear(memory, weight, bias), self.sizes[1:])
         return KeysValues(self._split(key), self._split(value))
 
     def attend(
@@ -179,6 +179,15 @@ class MultiHeadAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         # [batch, length, heads * width] → [batch, heads, length, width]
         return x.view(x.size(0), x.size(1), self.heads, -1).transpose(1, 2)
+
+
+def _parts(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """`torch.split` of the components; on a GPU it does not copy the gradients of what one kernel attends to."""
+    if not kernels.usable(packed.device):
+        return torch.split(packed, sizes, dim=-1)
+    from heedful.kernels.attention import split
+
+    return split(packed, sizes)
 
 
 def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor:
