@@ -50,13 +50,13 @@ class _AddNorm(torch.autograd.Function):
                 *(mean, scale, seed, count, epsilon, dropped, width),
                 **shape,
             )
-        ctx.save_for_backward(rows, inner, weight, bias, mean, scale, seed)
+        ctx.save_for_backward(rows, inner, weight, mean, scale, seed)
         ctx.shape, ctx.dropped = x.shape, dropped
         return normed
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, inner, weight, bias, mean, scale, seed = ctx.saved_tensors
+        rows, inner, weight, mean, scale, seed = ctx.saved_tensors
         grad = _rows(grad)
         count, width = rows.shape
         x_grad, output_grad = (torch.empty(ctx.shape, dtype=each.dtype, device=each.device) for each in (rows, inner))
@@ -69,8 +69,8 @@ class _AddNorm(torch.autograd.Function):
                 *(weight.contiguous(), mean, scale, sums, seed, count, ctx.dropped, width),
                 **shape,
             )
-        weight_grad, bias_grad = sums.sum(0)
-        return x_grad, output_grad, weight_grad.to(weight.dtype), bias_grad.to(bias.dtype), None, None
+        weight_grad, bias_grad = sums.sum(0).to(weight.dtype)
+        return x_grad, output_grad, weight_grad, bias_grad, None, None
 
 
 class _AddDropout(torch.autograd.Function):
