@@ -41,17 +41,18 @@ class GpuGradients:
         model = objective.model
         self._objective = objective
         self._graphs: dict[tuple[int | float, ...], _Graph | None] = {}
-        self._parameters = list(objective.parameters())
+        self._autocast = narrow
+        rows, named = vocabulary_rows(model), dict(objective.named_parameters())
+        self._wide = {name: p for name, p in named.items() if narrow and id(p) not in rows}
+        self._narrow = {name: p.detach().bfloat16().requires_grad_() for name, p in self._wide.items()}
+        others = [p for name, p in named.items() if name not in self._wide]
+        self._leaves = [*self._narrow.values(), *others]
+        self._parameters = [*self._wide.values(), *others]
         self._weights = sum(parameter.numel() for parameter in self._parameters)
         self._recorder = _Recorder(model.device) if graphs and recordable(model) else None
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._sums, strict=True):
             parameter.grad = gradient
-        self._autocast = narrow
-        rows = vocabulary_rows(model)
-        self._wide = {name: p for name, p in objective.named_parameters() if narrow and id(p) not in rows}
-        self._narrow = {name: p.detach().bfloat16().requires_grad_() for name, p in self._wide.items()}
-        self._leaves = [self._narrow.get(name, p) for name, p in objective.named_parameters()]
 
     def __call__(self, batch: Batch, consistency: float, scale: float) -> Tensor:
         """Sums of the loss and of the negative log-likelihood `[2]`; the loss times `scale` is what is derived."""
@@ -79,10 +80,10 @@ class GpuGradients:
             smoothed, likelihood = functional_call(self._objective, self._narrow, (batch, consistency, padded))
         # not backward(), whose sums run on the streams of the first call
         gradients = list(torch.autograd.grad(smoothed * scale, self._leaves, materialize_grads=True))
-        if self._narrow:
-            wide = [torch.empty_like(total) for total in self._sums]
-            torch._foreach_copy_(wide, gradients)
-            gradients = wide
+        if self._narrow:  # and not the others with them: of two precisions, each tensor would be copied by itself
+            wide = [torch.empty_like(parameter) for parameter in self._wide.values()]
+            torch._foreach_copy_(wide, gradients[: len(wide)])
+            gradients[: len(wide)] = wide
         torch._foreach_add_(self._sums, gradients)
         return torch.stack((smoothed.detach(), likelihood))
 
