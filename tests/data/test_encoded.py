@@ -8,7 +8,7 @@ import pytest
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.data.encoded import encode
-from heedful.data.tokenizer import EOS, Tokenizer, Tokenizers
+from heedful.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
 
 PAIRS = [(f"line {n} of the source " + "word " * (n % 7), f"Zeile {n} im Ziel " + "Wort " * (n % 5)) for n in range(53)]
@@ -49,9 +49,15 @@ def count_calls(monkeypatch):
     return calls
 
 
+def ids_of(rows, index):
+    """One pair's side, its padding left out."""
+    (row,), (mask,) = rows(np.array([index]))
+    return row[mask].tolist()
+
+
 def texts(encoded, tokenizers):
     return [
-        (tokenizers.source.decode(encoded.source(i)), tokenizers.target.decode(encoded.target(i)))
+        (tokenizers.source.decode(ids_of(encoded.sources, i)), tokenizers.target.decode(ids_of(encoded.targets, i)))
         for i in range(len(encoded))
     ]
 
@@ -66,13 +72,24 @@ def test_tokens_lengths_and_lines_of_several_corpora(tmp_path, tokenizers, corpu
     assert len(encoded) == 55
     assert encoded.ranges == [(0, 53), (53, 55)]
     for index, (source, target) in enumerate([*PAIRS, ("only", "nur"), ("two", "zwei")]):
-        assert encoded.source(index).tolist() == [*tokenizers.source.encode(source), EOS]
-        assert encoded.target(index).tolist() == [*tokenizers.target.encode(target), EOS]
-        assert encoded.source_lengths[index] == len(encoded.source(index))
-        assert encoded.target_lengths[index] == len(encoded.target(index))
+        assert ids_of(encoded.sources, index) == [*tokenizers.source.encode(source), EOS]
+        assert ids_of(encoded.targets, index) == [*tokenizers.target.encode(target), EOS]
+        assert encoded.source_lengths[index] == len(ids_of(encoded.sources, index))
+        assert encoded.target_lengths[index] == len(ids_of(encoded.targets, index))
     assert encoded.line(52) == (tmp_path / "train.en", 53)
     assert encoded.line(54) == (tmp_path / "more.en", 2)
-    assert encoded.source(0).base is not None  # a view of the file
+
+
+def test_several_pairs_as_rows(tmp_path, tokenizers, corpus):
+    encoded = encode([corpus], tokenizers, DataConfig(), tmp_path / "data")
+    chosen = np.array([17, 3, 52, 3])
+    for rows, lengths in ((encoded.sources, encoded.source_lengths), (encoded.targets, encoded.target_lengths)):
+        padded, mask = rows(chosen)
+        assert mask.sum(1).tolist() == lengths[chosen].tolist()
+        assert (padded[~mask] == PAD).all()
+        assert [row[real].tolist() for row, real in zip(padded, mask, strict=True)] == [
+            ids_of(rows, index) for index in chosen
+        ]
 
 
 def test_chunks_join(tmp_path, tokenizers, corpus, monkeypatch):
@@ -85,7 +102,8 @@ def test_chunks_join(tmp_path, tokenizers, corpus, monkeypatch):
 def test_large_vocabularies_take_four_bytes(tmp_path, tokenizers, corpus, monkeypatch):
     monkeypatch.setattr(Tokenizer, "vocab_size", property(lambda _: 65_537))
     encoded = encode([corpus], tokenizers, DataConfig(), tmp_path / "data")
-    assert encoded.source(0).dtype == np.uint32
+    [file] = (tmp_path / "data").rglob("source.tokens")
+    assert file.stat().st_size == 4 * encoded.source_lengths.sum()
     assert texts(encoded, tokenizers) == PAIRS
 
 
@@ -237,7 +255,7 @@ def test_sampled_segmentations(tmp_path, tokenizers, count_calls):
         assert texts(drawn, tokenizers) == PAIRS * 2
         assert drawn.lines.tolist() == plain.lines.tolist()
         assert drawn.ranges == plain.ranges
-        return [drawn.source(i).tolist() + drawn.target(i).tolist() for i in range(len(drawn))]
+        return [ids_of(drawn.sources, i) + ids_of(drawn.targets, i) for i in range(len(drawn))]
 
     first, second = tokens(1), tokens(2)
     assert first != second
@@ -266,7 +284,7 @@ def test_a_draw_that_is_too_long_gives_way_to_the_plain_segmentation(tmp_path, t
         drawn = encode([corpus], tokenizers, config, tmp_path / "data", seed)
         assert drawn.source_lengths.max() == longest  # some draws just fit
         assert texts(drawn, tokenizers) == PAIRS
-        gave_way += sum(drawn.source(i).tolist() == plain.source(i).tolist() for i in range(len(PAIRS)))
+        gave_way += sum(ids_of(drawn.sources, i) == ids_of(plain.sources, i) for i in range(len(PAIRS)))
     assert gave_way > 7
 
 

@@ -92,7 +92,7 @@ def test_gradients_that_stay_where_they_are_train_as_others_do(
     corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def weights(name: str) -> dict[str, torch.Tensor]:
-        heedful.train(**corpus, output=tmp_path / name, max_steps=4, accumulate=2, **SMALL)
+        heedful.train(**corpus, output=tmp_path / name, max_steps=4, accumulate=2, device="cpu", **SMALL)
         return checkpoint.load_tensors(tmp_path / name, checkpoint.trained_checkpoints(tmp_path / name)[-1])
 
     wanted, usual = weights("usual"), Trainer.__init__

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
-from heedful.data.encoded import EncodedCorpus, Tokens, encode
+from heedful.data.encoded import EncodedCorpus, Rows, Tokens, encode
 from heedful.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from heedful.errors import HeedfulError
 
@@ -87,8 +87,11 @@ class Batch:
 
 def collate_pairs(sources: Sequence[Tokens], targets: Sequence[Tokens], lines: Sequence[int] | None = None) -> Batch:
     """Pairs of token sequences, without BOS and EOS as `Tokenizer.encode` gives them, as one batch."""
-    source, source_mask = _padded(sources)
-    output, target_mask = _padded(targets)
+    return _batch(_padded(sources), _padded(targets), list(range(len(sources)) if lines is None else lines))
+
+
+def _batch(sources: Rows, targets: Rows, lines: list[int]) -> Batch:
+    (source, source_mask), (output, target_mask) = sources, targets
     given = np.full_like(output, PAD)
     given[:, 0] = BOS
     # position t reads what position t - 1 shall predict; nothing is read after EOS
@@ -100,7 +103,7 @@ def collate_pairs(sources: Sequence[Tokens], targets: Sequence[Tokens], lines: S
         target_output=torch.from_numpy(output),
         target_mask=torch.from_numpy(target_mask),
         target_places=_places(torch.from_numpy(target_mask)),
-        lines=list(range(len(sources)) if lines is None else lines),
+        lines=lines,
     )
 
 
@@ -196,10 +199,7 @@ class TrainingData:
     def collate(self, indices: Indices, epoch: int) -> Batch:
         """One batch of `batches(epoch)`."""
         encoded = self._encoded(epoch)
-        # stored sequences end in EOS, which collate_pairs adds
-        sources = [encoded.source(index)[:-1] for index in indices]
-        targets = [encoded.target(index)[:-1] for index in indices]
-        return collate_pairs(sources, targets, indices.tolist())
+        return _batch(encoded.sources(indices), encoded.targets(indices), indices.tolist())
 
     def describe(self, indices: Indices) -> str:
         """Where pairs come from: "train.en lines 17, 408"."""
@@ -225,8 +225,8 @@ class TrainingData:
         return self._sampled[epoch]
 
 
-def _padded(sequences: Sequence[Tokens]) -> tuple[Indices, NDArray[np.bool_]]:
-    """Sequences + EOS as rows, and where they have tokens."""
+def _padded(sequences: Sequence[Tokens]) -> Rows:
+    """Each sequence and EOS."""
     lengths = np.array([len(tokens) for tokens in sequences])[:, None]
     places = np.arange(lengths.max() + 1)
     padded = np.where(places == lengths, EOS, PAD)

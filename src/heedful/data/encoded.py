@@ -20,13 +20,15 @@ from heedful.data import sampling
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.data.lock import locked
-from heedful.data.tokenizer import EOS, PIECE_CHARACTERS, Tokenizer, Tokenizers
+from heedful.data.tokenizer import EOS, PAD, PIECE_CHARACTERS, Tokenizer, Tokenizers
 from heedful.errors import HeedfulError
 from heedful.progress import progress
 
 logger = logging.getLogger("heedful")
 
 Tokens = Sequence[int] | NDArray[np.integer[Any]]
+Rows = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""Sequences `[sequences, longest]`, EOS last, then padding; and where they have tokens."""
 Item = TypeVar("Item")
 
 _LAYOUT = 1
@@ -58,23 +60,26 @@ class EncodedCorpus:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def source(self, index: int) -> NDArray[Any]:
-        """Source tokens of a pair, EOS last; a view."""
-        return self._sequence(0, index)
+    def sources(self, indices: NDArray[np.int64]) -> Rows:
+        """Source tokens of these pairs."""
+        return self._rows(0, self.source_lengths, indices)
 
-    def target(self, index: int) -> NDArray[Any]:
-        """Target tokens of a pair, EOS last; a view."""
-        return self._sequence(1, index)
+    def targets(self, indices: NDArray[np.int64]) -> Rows:
+        """Target tokens of these pairs."""
+        return self._rows(1, self.target_lengths, indices)
 
     def line(self, index: int) -> tuple[Path, int]:
         """The (source) file of a pair and its 1-based line there."""
         corpus = bisect_right([end for _, end in self.ranges], index)
         return self._paths[corpus], int(self.lines[index])
 
-    def _sequence(self, side: int, index: int) -> NDArray[Any]:
-        end = int(self._ends[side][index])
-        lengths = self.source_lengths if side == 0 else self.target_lengths
-        return self._tokens[side][end - int(lengths[index]) : end]
+    def _rows(self, side: int, every_length: NDArray[np.int32], indices: NDArray[np.int64]) -> Rows:
+        # all at once: a GPU waits for a loop over some thousand sentences
+        lengths = every_length[indices]
+        places, starts = np.arange(lengths.max()), self._ends[side][indices] - lengths
+        real = places < lengths[:, None]
+        tokens = self._tokens[side][np.where(real, starts[:, None] + places, 0)]
+        return np.where(real, tokens, PAD).astype(np.int64), real
 
 
 def encode(
@@ -245,8 +250,13 @@ def _fill_sampled(
     def draw(tokenizer: Tokenizer, texts: Sequence[str], side: int) -> list[Tokens]:
         state = np.random.SeedSequence([seed, number, side]).generate_state(1)
         drawn = tokenizer.sample_all(texts, int(state[0]), alpha)
-        view = (plain.source, plain.target)[side]
-        return [ids if len(ids) < config.max_length else view(first + i)[:-1] for i, ids in enumerate(drawn)]
+        rows = (plain.sources, plain.targets)[side]
+
+        def ordinary(index: int) -> Tokens:
+            row: NDArray[np.int64] = rows(np.array([index]))[0][0, :-1]
+            return row
+
+        return [ids if len(ids) < config.max_length else ordinary(first + i) for i, ids in enumerate(drawn)]
 
     for corpus, (start, stop) in zip(corpora, plain.ranges, strict=True):
         writer.start_corpus()
