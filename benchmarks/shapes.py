@@ -39,7 +39,7 @@ SHAPES = (
     TrainingShape(
         "tiny",
         "tiny",
-        {"norm_position": "post", "dropout": 0.1, "vocab_size": 8000},
+        {"positions": "sinusoidal", "norm_position": "post", "dropout": 0.1, "vocab_size": 8000},
         5,
         15,
         "Transformer, 4+4 layers, d 128, d_ff 256, 4 heads, 8,000 pieces",

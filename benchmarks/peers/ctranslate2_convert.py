@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import sentencepiece
-from ctranslate2.specs import LayerSpec, TransformerSpec
+from ctranslate2.specs import LayerSpec, TransformerDecoderSpec, TransformerEncoderSpec, TransformerSpec
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -31,12 +31,20 @@ def main() -> None:
 def convert(directory: Path, output: Path) -> None:
     """Writes the model of `directory`, all embeddings tied, in float32."""
     shape, weights = Shape.of(directory), load_file(weights_file(directory))
-    spec = TransformerSpec.from_config((shape.layers, shape.decoder_layers), shape.heads, pre_norm=shape.pre_norm)
-    embedding, table = weights["source_input.tokens.weight"], sinusoids(MAX_POSITIONS, shape.d_model)
+    options = {"pre_norm": shape.pre_norm}
+    if shape.rotary:  # of all components, the first half turned with the second
+        options |= {"rotary_dim": 0, "rotary_interleave": False}
+    spec = TransformerSpec(
+        TransformerEncoderSpec(shape.layers, shape.heads, **options),
+        TransformerDecoderSpec(shape.decoder_layers, shape.heads, **options),
+    )
+    embedding = weights["source_input.tokens.weight"]
     spec.encoder.scale_embeddings = spec.decoder.scale_embeddings = True
     spec.encoder.embeddings[0].weight = spec.decoder.embeddings.weight = embedding
     spec.decoder.projection.weight = embedding
-    spec.encoder.position_encodings.encodings = spec.decoder.position_encodings.encodings = table
+    if not shape.rotary:
+        table = sinusoids(MAX_POSITIONS, shape.d_model)
+        spec.encoder.position_encodings.encodings = spec.decoder.position_encodings.encodings = table
     for side in ("encoder", "decoder"):
         if shape.pre_norm:
             final = getattr(spec, side).layer_norm

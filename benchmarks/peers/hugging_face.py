@@ -24,8 +24,13 @@ _PLACES = {
 
 
 def hugging_face(directory: Path, dropout: float | None = None) -> Model:
-    """The model of a heedful directory: all embeddings tied, scaled by √d_model, in evaluation mode."""
+    """The model of a heedful directory: all embeddings tied, scaled by √d_model, in evaluation mode.
+
+    Raises `ValueError` where it has rotary positions.
+    """
     shape, weights = Shape.of(directory), load_file(weights_file(directory))
+    if shape.rotary:
+        raise ValueError("neither Marian nor M2M100 has rotary positions; train with --positions sinusoidal")
     kind, settings = (M2M100ForConditionalGeneration, M2M100Config) if shape.pre_norm else (MarianMTModel, MarianConfig)
     config = settings(
         vocab_size=len(weights["source_input.tokens.weight"]),

@@ -20,15 +20,17 @@ class Shape:
     dropout: float
     pre_norm: bool
     """Normalised before each sublayer and after the stacks, not after each sublayer."""
+    rotary: bool
+    """Positions turn the queries and keys of self-attention; sinusoids otherwise."""
 
     @classmethod
     def of(cls, directory: Path) -> "Shape":
         """Of a model directory. Raises `ValueError` for what the peers cannot do as it is done there."""
         model = json.loads((directory / "config.json").read_text())["model"]
-        wanted = {"positions": "sinusoidal", "norm": "layer", "share_embeddings": "all"}
-        wrong = [f"{name} {model.get(name)}" for name, value in wanted.items() if model.get(name) != value]
+        known = {"positions": ("sinusoidal", "rotary"), "norm": ("layer",), "share_embeddings": ("all",)}
+        wrong = [f"{name} {model.get(name)}" for name, values in known.items() if model.get(name) not in values]
         if wrong:
-            raise ValueError(f"the peers' copies have sinusoids, LayerNorm and tied embeddings, not {', '.join(wrong)}")
+            raise ValueError(f"the peers' copies have LayerNorm and tied embeddings, not {', '.join(wrong)}")
         return cls(
             model["layers"],
             model["decoder_layers"] or model["layers"],
@@ -37,6 +39,7 @@ class Shape:
             model["heads"],
             model["dropout"],
             model["norm_position"] == "pre",
+            model["positions"] == "rotary",
         )
 
 
