@@ -50,6 +50,13 @@ class Recipe:
         """As it stands in config.json."""
         return {section: asdict(getattr(self, section)) for section in self._sections()}
 
+    def completed(self, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Sections of an older config.json; fields younger than it have their defaults."""
+        defaults: dict[str, dict[str, Any]] = {}
+        for section, each in self.fields():
+            defaults.setdefault(section, {})[each.name] = each.default
+        return {name: defaults.get(name, {}) | dict(values) for name, values in sections.items()}
+
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """With these fields changed; values may be text, as flags are.
 

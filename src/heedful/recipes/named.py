@@ -39,7 +39,9 @@ _RECIPES = (
     Recipe(
         "tiny",
         "A small Transformer for some ten thousand pairs; the default.",
-        TransformerConfig(layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, norm_position="pre"),
+        TransformerConfig(
+            layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, positions="rotary", norm_position="pre"
+        ),
         DataConfig(batch_tokens=2048),
         replace(
             _with_muon,
@@ -47,8 +49,8 @@ _RECIPES = (
             lr=5e-3,
             warmup_steps=500,
             consistency=3.0,
-            consistency_after=4000,
-            max_steps=10_800,
+            consistency_after=3000,
+            max_steps=8000,
         ),
         SearchConfig(beam_size=5, length_penalty=1.5),
     ),
@@ -62,12 +64,13 @@ _RECIPES = (
             d_ff=384,
             heads=4,
             dropout=0.3,
+            positions="rotary",
             norm_position="pre",
             share_embeddings="target",
             deterministic_attention="stack",
         ),
-        DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=2048, max_length=512),
-        replace(_with_muon, lr=4e-3, warmup_steps=300),
+        DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=4096, max_length=512),
+        replace(_with_muon, schedule="cosine", lr=4e-3, warmup_steps=300, max_steps=3000),
         SearchConfig(beam_size=10, length_penalty=0.3, max_extra_tokens=300),
         TreeConfig(linearisation="in-order", leaves="tags"),
     ),

@@ -133,8 +133,9 @@ def _prepare(job: Job) -> None:
         raise HeedfulError(f"--init-from and --output are both {job.output}; name a new output directory")
     record = _record(job)
     if (job.output / checkpoint.CONFIG).exists():
-        defaults = {each.name: each.default for _, each in recipe.fields()}  # of fields younger than the directory
-        _same_run(job.output, defaults | _identity(checkpoint.load_config(job.output)), _identity(record))
+        before = checkpoint.load_config(job.output)
+        before |= recipe.completed({name: before[name] for name in SECTIONS if before.get(name)})
+        _same_run(job.output, _identity(before), _identity(record))
         checkpoint.clear_partial(job.output)
     else:
         _start(job, record)

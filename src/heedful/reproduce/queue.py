@@ -99,11 +99,7 @@ def identities(runs: Sequence[Run]) -> dict[Run, dict[str, Any]]:
 
 def is_of(record: Mapping[str, Any], identity: Mapping[str, Any], recipe: Recipe) -> bool:
     """Whether what stands in `record` was written for this run; fields younger than it were at their defaults."""
-    defaults: dict[str, dict[str, Any]] = {}
-    for section, each in recipe.fields():
-        defaults.setdefault(section, {})[each.name] = each.default
-    sections = {name: defaults.get(name, {}) | values for name, values in record["recipe"].items()}
-    return {**record, "recipe": sections} == identity
+    return {**record, "recipe": recipe.completed(record["recipe"])} == identity
 
 
 def work(runs: Sequence[Run], root: Path) -> Worked:
