@@ -30,7 +30,8 @@ class Shape:
         known = {"positions": ("sinusoidal", "rotary"), "norm": ("layer",), "share_embeddings": ("all",)}
         wrong = [f"{name} {model.get(name)}" for name, values in known.items() if model.get(name) not in values]
         if wrong:
-            raise ValueError(f"the peers' copies have LayerNorm and tied embeddings, not {', '.join(wrong)}")
+            has = "sinusoids or rotary positions, LayerNorm and tied embeddings"
+            raise ValueError(f"the peers' copies have {has}, not {', '.join(wrong)}")
         return cls(
             model["layers"],
             model["decoder_layers"] or model["layers"],

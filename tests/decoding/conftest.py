@@ -83,6 +83,7 @@ LINES = [
 CONFIGS: dict[str, ModelConfig] = {
     "transformer": TransformerConfig(layers=2, d_model=14, d_ff=23, heads=2),
     "prenorm": TransformerConfig(layers=1, decoder_layers=3, d_model=14, d_ff=23, heads=2, norm_position="pre"),
+    "rotary": TransformerConfig(layers=2, d_model=12, d_ff=23, heads=2, positions="rotary"),
     "rnn": RecurrentConfig(d_model=14, layers=2),
     "rnn-attention": RecurrentConfig(d_model=14, attention="additive", cell="gru", input_feeding=True),
 }

@@ -22,6 +22,7 @@ CONFIGS = {
     "rnn": RecurrentConfig(d_model=22),
     "rnn-attention": RecurrentConfig(d_model=22, attention="additive"),
     "transformer": TransformerConfig(layers=2, decoder_layers=3, d_model=20, d_ff=11, heads=5),
+    "rotary": TransformerConfig(layers=1, decoder_layers=2, d_model=20, d_ff=11, heads=5, positions="rotary"),
 }
 
 
@@ -44,6 +45,7 @@ def translator(name, tokenizers):
         ("rnn", {}),
         ("rnn-attention", {"cross": (1, 1)}),
         ("transformer", {"cross": (3, 5), "encoder": (2, 5), "decoder": (3, 5)}),
+        ("rotary", {"cross": (2, 5), "encoder": (1, 5), "decoder": (2, 5)}),
     ],
 )
 def test_page_and_npz_hold_what_the_model_computed(name, shapes, tokenizers, tmp_path):

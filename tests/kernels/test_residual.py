@@ -73,6 +73,10 @@ def test_as_many_zeros_as_asked_for_anywhere_and_other_ones_every_time(p: float)
             share = (dropped == 0).float().mean(along)
             assert (share - p).abs().max() < 5 * deviation / among**0.5
         assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
+        zeros = dropped == 0
+        for apart in range(1, 8):  # eight components share a draw
+            together = (zeros[:, apart:] & zeros[:, :-apart]).float().mean().item()
+            assert together == pytest.approx(p * p, abs=0.01)
     both = ((first == 0) & (second == 0)).float().mean().item()
     assert both == pytest.approx(p * p, abs=0.01)
 

@@ -24,6 +24,7 @@ CONFIGS: dict[str, ModelConfig] = {
     "paper": TRANSFORMER,
     "prenorm-uneven": replace(TRANSFORMER, decoder_layers=3, d_k=5, d_v=3, norm_position="pre", norm="batch"),
     "learned": replace(TRANSFORMER, positions="learned", max_positions=19, share_embeddings="target"),
+    "rotary": replace(TRANSFORMER, positions="rotary", d_k=6),
     "nonorm": replace(TRANSFORMER, norm="none", norm_position="pre", share_embeddings="none"),
     "restricted": replace(TRANSFORMER, neighbourhood=3),
     "restricted-to-more-than-half": replace(TRANSFORMER, neighbourhood=8),

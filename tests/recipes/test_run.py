@@ -374,7 +374,9 @@ def test_a_signal_saves_and_leaves(corpus: dict[str, Any], tmp_path: Path, numbe
 def test_two_processes_train_as_one(corpus: dict[str, Any], tmp_path: Path) -> None:
     fields = {"dropout": 0.0, "max_steps": 6, "validate_every": 3}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "heedful", *_command(corpus, tmp_path / "two", **fields, device_tokens=90)]
+    # translations of 300 tokens, in the validation that one process makes, let its table of positions grow
+    flags = {**fields, "device_tokens": 90, "max_extra_tokens": 300}
+    command = [*torchrun, "-m", "heedful", *_command(corpus, tmp_path / "two", **flags)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )

@@ -16,7 +16,7 @@ from heedful import checkpoint
 from heedful.data.batches import Batch, collate_pairs
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
-from heedful.model.positions import SinusoidalPositions
+from heedful.model.positions import SinusoidTable
 from heedful.training import gpu
 from heedful.training.config import TrainingConfig
 from heedful.training.gpu import GpuGradients, RecordedStep, fitted, recordable
@@ -125,15 +125,16 @@ class _NoRecorder:
         yield _NoGraph()
 
 
-def test_a_graph_keeps_the_table_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+def test_a_graph_keeps_the_table_that_it_reads(positions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "_Recorder", _NoRecorder)
-    objective = _objective()
-    gradients, positions = GpuGradients(objective, narrow=False, graphs=True), objective.model.source_input.positions
-    assert isinstance(positions, SinusoidalPositions)
-    read = weakref.ref(positions.table)
+    objective = Objective(build_model(replace(CONFIG, positions=positions), VOCAB, VOCAB), 0.1)
+    gradients = GpuGradients(objective, narrow=False, graphs=True)
+    table = next(module for module in objective.modules() if isinstance(module, SinusoidTable))
+    read = weakref.ref(table.table)
     for longest in (9, 9, 600):  # as usual, recorded, with a table that has grown
         gradients(_batch(5, longest), 0.0, 1.0)
-    assert len(positions.table) > 256
+    assert len(table.table) > 256
     assert read() is not None
 
 

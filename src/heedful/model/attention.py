@@ -1,6 +1,6 @@
 """Attention: the lecture's layers over recurrent states, and Section 3.2's scaled dot-product and multi-head.
 
-It knows no stack, no position and no vocabulary. Masks are True where attention may look.
+It knows no stack and no vocabulary. Masks are True where attention may look.
 """
 
 import math

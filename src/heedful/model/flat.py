@@ -63,11 +63,12 @@ def flatten(model: "Transformer") -> FlatTransformer | None:
         if own not in (MultiHeadAttention, RestrictedAttention) or rest - {MultiHeadAttention, FeedForward}:
             return None
     neighbourhoods = {_neighbourhood(layer.self_attention) for side in sides for layer in side.layers}
-    if len(neighbourhoods) != 1:
+    rotaries = {_rotary(layer.self_attention) for side in sides for layer in side.layers}
+    if len(neighbourhoods) != 1 or len(rotaries) != 1:
         return None
     if not skip or len(eps) != 1 or not all(isinstance(norm, expected) for norm in final):
         return None
-    [rotary] = {_rotary(layer.self_attention) for side in sides for layer in side.layers}
+    rotary = rotaries.pop()
     source, target = model.source_input, model.target_input
     tables = (source.tokens.weight, target.tokens.weight, model.projection.weight)
     return FlatTransformer(

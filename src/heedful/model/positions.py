@@ -21,23 +21,30 @@ def sinusoids(length: int, d_model: int, start: int = 0) -> Float[Tensor, "lengt
     return pairs.flatten(1)[:, :d_model].float()
 
 
-class SinusoidalPositions(nn.Module):
+class SinusoidTable(nn.Module):
     """Fixed sinusoids of any length; the table grows to the longest sequence seen and is not saved."""
 
     table: Tensor
 
-    def __init__(self, d_model: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.register_buffer("table", sinusoids(256, d_model), persistent=False)
+        self.register_buffer("table", sinusoids(256, width), persistent=False)
+
+    def first(self, length: int) -> Float[Tensor, "{length} width"]:
+        """The first so many positions."""
+        if length > len(self.table):
+            self.table = sinusoids(2 * length, self.table.size(1)).to(self.table)
+        return self.table[:length]
+
+
+class SinusoidalPositions(SinusoidTable):
+    """Added to the embeddings, as in the paper."""
 
     def forward(
         self, x: Float[Tensor, "batch positions d_model"], start: int = 0
     ) -> Float[Tensor, "batch positions d_model"]:
         """x + PE[start:]."""
-        end = start + x.size(1)
-        if end > len(self.table):
-            self.table = sinusoids(2 * end, x.size(-1)).to(self.table)
-        return x + self.table[start:end]
+        return x + self.first(start + x.size(1))[start:]
 
 
 class LearnedPositions(nn.Embedding):
@@ -55,18 +62,12 @@ class LearnedPositions(nn.Embedding):
         return input + super().forward(position.clamp(max=self.num_embeddings - 1))
 
 
-class RotaryPositions(nn.Module):
+class RotaryPositions(SinusoidTable):
     """Queries and keys turned by angles in proportion to their positions (Su et al. 2021, equation 15).
 
-    Their product then depends on how far apart they are, not on where. The angles are those of the sinusoids; component
-    i is turned together with i + d_k / 2. The table grows to the longest sequence seen and is not saved.
+    Their product then depends on how far apart they are, not on where. The angles are those of sinusoids as wide as a
+    head; component i is turned together with i + d_k / 2.
     """
-
-    table: Tensor
-
-    def __init__(self, d_k: int) -> None:
-        super().__init__()
-        self.register_buffer("table", sinusoids(256, d_k), persistent=False)
 
     def forward(
         self, x: Float[Tensor, "batch heads positions d_k"], start: int = 0
@@ -76,12 +77,6 @@ class RotaryPositions(nn.Module):
         sine, cosine = angles[:, ::2], angles[:, 1::2]
         left, right = x.chunk(2, dim=-1)
         return torch.cat((left * cosine - right * sine, left * sine + right * cosine), dim=-1)
-
-    def first(self, length: int) -> Float[Tensor, "{length} d_k"]:
-        """Sines and cosines in turn for so many positions."""
-        if length > len(self.table):
-            self.table = sinusoids(2 * length, self.table.size(1)).to(self.table)
-        return self.table[:length]
 
 
 class NoPositions(nn.Module):

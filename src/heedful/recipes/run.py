@@ -134,7 +134,7 @@ def _prepare(job: Job) -> None:
     record = _record(job)
     if (job.output / checkpoint.CONFIG).exists():
         before = checkpoint.load_config(job.output)
-        before |= recipe.completed({name: before[name] for name in SECTIONS if before.get(name)})
+        before |= recipe.completed({name: section for name in SECTIONS if (section := before.get(name))})
         _same_run(job.output, _identity(before), _identity(record))
         checkpoint.clear_partial(job.output)
     else:

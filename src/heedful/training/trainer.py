@@ -142,6 +142,9 @@ class Trainer:
         self._started = time.monotonic() - self.position.seconds
         objective = Objective(model, config.label_smoothing)
         self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
+        if isinstance(self.objective, DistributedDataParallel):
+            # a table of positions grows on the process that meets a long sentence, and what is saved is rank 0's anyway
+            self.objective.broadcast_buffers = False
         self._gpu: GpuGradients | None = None
         self._recorded: RecordedStep | None = None
         if model.device.type == "cuda" and distributed.world_size() == 1:
