@@ -34,7 +34,7 @@ def main() -> None:
     kinds = translating.KINDS
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND", help=", ".join(kinds))
     parser.add_argument("--data", type=Path, help="directory of Multi30k's files; fetched unless given")
-    parser.add_argument("--model", type=Path, help="model with tied embeddings that translates; trained unless given")
+    parser.add_argument("--model", type=Path, help="model with tied embeddings and sinusoids; trained unless given")
     parser.add_argument("--peers", type=Path, default=PEERS, help="where the peers' environments stand")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench", help="directory for everything made")
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "performance.md", help="file to write to")

@@ -113,8 +113,8 @@ _DEPARTURES = {
     "max_length": "the paper says nothing of long pairs; these are skipped and counted",
     "short_first": "batches of alike lengths as in Section 5.1, composed and ordered anew in each epoch; the paper "
     "does not state the order",
-    "dropout": "the paper's places and rate; on a CPU the rate is rounded to a multiple of 2⁻¹⁶, where one draw serves "
-    "four components",
+    "dropout": "the paper's places and rate, which is rounded to a multiple of 2⁻¹⁶: one draw serves four or eight "
+    "components",
     "label_smoothing": "ε/V on every class, the right one too, as in Szegedy et al. 2016, which the paper cites; it "
     "gives the value alone",
     "device_tokens": "the paper's eight GPUs had an eighth of a batch each; here a larger share is computed in parts, "
