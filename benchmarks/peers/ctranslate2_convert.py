@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers.ctranslate2_convert --model DIR --output DIR
 
-Positions are written out, since CTranslate2's own sinusoids are not interleaved.
+Sinusoids are written out, since CTranslate2's own are not interleaved.
 """
 
 import argparse

@@ -141,8 +141,9 @@ class Trainer:
             self.average = MovingAverage(self.weights, config.ema_decay)
         self._started = time.monotonic() - self.position.seconds
         objective = Objective(model, config.label_smoothing)
-        self.objective = DistributedDataParallel(objective) if distributed.world_size() > 1 else objective
-        if isinstance(self.objective, DistributedDataParallel):
+        self.objective: Objective | DistributedDataParallel = objective
+        if distributed.world_size() > 1:
+            self.objective = DistributedDataParallel(objective)
             # a table of positions grows on the process that meets a long sentence, and what is saved is rank 0's anyway
             self.objective.broadcast_buffers = False
         self._gpu: GpuGradients | None = None
