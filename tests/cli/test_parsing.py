@@ -154,6 +154,18 @@ def test_several_parsers_parse_together(model: str, data: dict[str, str], capsys
     assert out(capsys, "parse", model, data["test"], "--ensemble", model) == alone
 
 
+def test_an_ensembles_scores_name_its_members(
+    model: str, data: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("evaluate", model, "--test-trees", data["test"], "--json")
+    alone, together = (json.loads(out(capsys, *command, *more)) for more in ((), ("--ensemble", model)))
+    provenance = alone["provenance"], together["provenance"]
+    for score in ("f1", "perplexity"):
+        assert together[score] == pytest.approx(alone[score])
+    assert [each.pop("ensemble") for each in provenance] == [[], [f"{model}, {provenance[0]['checkpoint']}"]]
+    assert provenance[0] == provenance[1]
+
+
 def test_raw_treebanks_are_scored_as_they_are(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Traces, function tags, no root, several lines; a sentence of nothing but a trace is no sentence."""
     path = tmp_path / "raw.mrg"

@@ -26,6 +26,7 @@ PROVENANCE = Provenance(
     precision="int8",
     data_hash="5f1d",
     seed=3,
+    ensemble=["runs/second, step-6000"],
     versions={"heedful": "0.1.0"},
 )
 
@@ -69,6 +70,7 @@ def test_the_record_has_the_promised_keys_and_values():
             "precision": "int8",
             "data_hash": "5f1d",
             "seed": 3,
+            "ensemble": ["runs/second, step-6000"],
             "versions": {"heedful": "0.1.0"},
         },
     }
@@ -94,6 +96,7 @@ def test_every_printed_score_stands_beside_its_signature_and_provenance():
     text = "\n".join(lines)
     for part in ("7.39", "33.33", "6-10", "test_2016_flickr (5f1d)", "tiny, seed 3", "beam 4", "0.6 (paper)", "0.1.0"):
         assert part in text
+    assert "with      runs/second, step-6000" in lines
 
 
 def test_perplexity_and_provenance_may_be_missing():

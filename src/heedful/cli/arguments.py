@@ -90,6 +90,10 @@ def _precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="float32", metavar="P", help="of products: float32, bfloat16, int8")
 
 
+def _ensemble(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ensemble", nargs="+", default=(), metavar="MODEL", help="more models of the same vocabulary")
+
+
 def _machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N; auto: a GPU if any")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads; default all cores")
@@ -99,7 +103,7 @@ def _translate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
     parser.add_argument("input", nargs="?", metavar="INPUT", help="text, one sentence a line; default stdin")
     parser.add_argument("--output", metavar="FILE", help="default stdout")
-    parser.add_argument("--ensemble", nargs="+", default=(), metavar="MODEL", help="more models of the same vocabulary")
+    _ensemble(parser)
     parser.add_argument("--n-best", type=int, default=1, metavar="N", help="hypotheses a line (jsonl, nbest)")
     parser.add_argument("--format", choices=("text", "jsonl", "nbest", "pharaoh"), default="text")
     parser.add_argument("--prefix", metavar="TEXT", help="every translation begins with this")
@@ -132,7 +136,7 @@ def _parse(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="default stdout")
     parser.add_argument("--pretty", action="store_true", help="drawn for people instead of one tree a line")
-    parser.add_argument("--ensemble", nargs="+", default=(), metavar="MODEL", help="more models of the same vocabulary")
+    _ensemble(parser)
     add_search_fields(parser)
     _machine(parser)
 
@@ -151,6 +155,7 @@ def _test_set(parser: argparse.ArgumentParser, trees: bool = False) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a directory that train or average wrote")
     parser.add_argument("--output", metavar="FILE", help="also writes the translations or trees here")
+    _ensemble(parser)
     _test_set(parser, trees=True)
 
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Every score of one model, with what is needed to repeat it."""
+    """Every score of a model or an ensemble, with what is needed to repeat it."""
     if arguments.test_trees:
         return _evaluate_trees(arguments)
-    translator = load(arguments, arguments.model)
+    translator = load(arguments, arguments.model, *arguments.ensemble)
     if translator.loaded[0].config.get("trees"):
         raise HeedfulError(f"{arguments.model} is a parser; give it --test-trees")
     corpus, pairs = read_pairs(arguments.test, translator)
@@ -58,7 +58,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def _evaluate_trees(arguments: argparse.Namespace) -> int:
     """The same of a parser, which is given the words alone."""
-    parser = load_parser(arguments, arguments.model)
+    parser = load_parser(arguments, arguments.model, *arguments.ensemble)
     from heedful.evaluation.likelihood import Likelihood, count_words
     from heedful.evaluation.parsing import evaluate_trees, render
 
@@ -97,11 +97,12 @@ def provenance_of(
     """What repeats an evaluation."""
     from heedful.evaluation.report import Provenance
 
-    loaded = translator.loaded[0]
+    loaded, *others = translator.loaded
     return Provenance(
         test=" ".join(str(path) for path in corpus.paths),
         model=str(arguments.model),
         checkpoint=loaded.checkpoint.name,
+        ensemble=[f"{each.directory}, {each.checkpoint.name}" for each in others],
         recipe=loaded.config["recipe"],
         beam_size=search.beam_size,
         length_penalty=search.length_penalty,

@@ -31,6 +31,8 @@ class Provenance:
     """Hash of the test set."""
     seed: int
     """Seed of the training."""
+    ensemble: list[str] = field(default_factory=list)
+    """The other models and their checkpoints, where several translate together."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of heedful and what it computes with, by name."""
 
@@ -123,6 +125,7 @@ def provenance_lines(provenance: Provenance) -> list[str]:
     rows = [
         ("test set", f"{provenance.test} ({provenance.data_hash})"),
         ("model", f"{provenance.model}, {provenance.checkpoint}"),
+        ("with", "; ".join(provenance.ensemble)),
         ("recipe", f"{provenance.recipe}, seed {provenance.seed}"),
         ("search", f"beam {provenance.beam_size}, length penalty {penalty}, {provenance.precision}"),
         ("versions", versions),
