@@ -75,6 +75,13 @@ CONFIGS = {
     "restricted-even": replace(TRANSFORMER, neighbourhood=2, norm_position="pre", norm="batch", decoder_layers=3),
     "deterministic-buffer": replace(TRANSFORMER, deterministic_attention="buffer"),
     "deterministic-stack": replace(TRANSFORMER, deterministic_attention="stack", norm_position="pre", neighbourhood=3),
+    "deterministic-rotary": replace(
+        TRANSFORMER,
+        positions="rotary",
+        d_k=6,
+        deterministic_attention="stack",
+        rotary_cross_attention=True,
+    ),
     "nonorm-noskip": replace(TRANSFORMER, norm="none", skip=False),
     "lstm": replace(RECURRENT, layers=2),
     "gru": replace(RECURRENT, cell="gru", bidirectional=False, d_embedding=11),

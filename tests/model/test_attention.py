@@ -20,6 +20,7 @@ from heedful.model.attention import (
     scaled_dot_product_attention,
 )
 from heedful.model.masks import masked_scores, over_heads, padding_mask
+from heedful.model.positions import RotaryPositions
 
 BATCH, SOURCE, TARGET, D = 3, 7, 5, 11
 LENGTHS = torch.tensor([7, 2, 5])
@@ -195,6 +196,20 @@ def test_projections_start_as_separate_xavier_maps() -> None:
         bound = math.sqrt(6 / (64 + rows))
         assert 0.98 * bound < matrix.abs().max() <= bound
     assert module.bias.abs().max() == 0
+
+
+def test_rotary_attention_over_a_memory_sees_how_far_from_the_query_s_place_its_positions_are() -> None:
+    """Of a memory of equal vectors: what a query at place p gives to j, one at p + 3 gives to j + 3."""
+    torch.manual_seed(2)
+    attention = MultiHeadAttention(16, 2, 8, 8, rotary=RotaryPositions(8)).eval()
+    with torch.no_grad():
+        attention.bias.normal_()
+    x, memory = torch.randn(1, 1, 16).expand(-1, 2, -1), torch.randn(1, 1, 16).expand(-1, 10, -1)
+    _, weights = attention(x, memory, at=torch.tensor([[2, 5]]), need_weights=True)
+    here, there = weights[0].log().unbind(1)
+    moved = there[:, 3:] - here[:, :-3]
+    torch.testing.assert_close(moved, moved[:, :1].expand(-1, 7), atol=1e-5, rtol=0)
+    assert (here.diff(dim=1).abs() > 1e-3).all()
 
 
 def test_shapes_are_checked_here() -> None:

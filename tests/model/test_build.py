@@ -98,6 +98,13 @@ def test_rotary_positions_need_an_even_d_k() -> None:
         build_model(replace(SMALL, positions="rotary", d_k=7), 37, 37)
 
 
+@pytest.mark.parametrize("lacking", [{"positions": "sinusoidal"}, {"deterministic_attention": "none"}])
+def test_queries_over_the_source_are_turned_only_where_their_place_is_known(lacking) -> None:
+    parser = {"positions": "rotary", "d_k": 6, "deterministic_attention": "stack", "rotary_cross_attention": True}
+    with pytest.raises(HeedfulError, match="only positions rotary and deterministic attention"):
+        build_model(replace(SMALL, **parser | lacking), 37, 37)
+
+
 def test_dropout_stands_where_section_5_4_puts_it() -> None:
     model = build_model(replace(SMALL, dropout=0.25, attention_dropout=0.125), 37, 37)
     places = {name: m.p for name, m in model.named_modules() if isinstance(m, Dropout)}

@@ -52,6 +52,15 @@ def test_rotary_products_depend_on_the_distance_alone() -> None:
     assert product(7, 3) != pytest.approx(product(7, 4), abs=1e-2)
 
 
+def test_each_sequence_may_stand_at_positions_of_its_own() -> None:
+    x, rotary, places = torch.randn(2, 3, 4, 8), RotaryPositions(8), torch.tensor([[5, 0, 5, 200], [1, 1, 2, 3]])
+    turned = rotary.at(x, places)
+    for row, positions in enumerate(places.tolist()):
+        for place, position in enumerate(positions):
+            alone = rotary(x[row : row + 1, :, place : place + 1], position)
+            assert torch.equal(turned[row, :, place], alone[0, :, 0])
+
+
 def test_rotary_positions_are_not_saved() -> None:
     assert not RotaryPositions(8).state_dict()
 

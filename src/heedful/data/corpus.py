@@ -125,6 +125,15 @@ class Corpus:
         """
         return _aligned(*self.paths) if self.format == "files" else self._records()
 
+    @property
+    def drawing(self) -> str:
+        """What `drawn` draws by; nothing where it is `pairs`."""
+        return ""
+
+    def drawn(self, seed: int) -> Iterator[tuple[str, str]]:
+        """The pairs as an epoch of training shows them, a pure function of the seed."""
+        return self.pairs()
+
     def count(self) -> int:
         """Number of lines of the first file, counted without decoding them."""
         return sum(1 for _ in raw_lines(self.paths[0]))

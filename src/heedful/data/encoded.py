@@ -92,8 +92,8 @@ def encode(
     """Tokens of the corpora's pairs, from `directory` where they stand there already.
 
     A pair is skipped, and counted in a warning, where a side is blank or has more than `config.max_length`
-    tokens, EOS included. With a `seed`, `config.subword_sampling` draws other segmentations of the same
-    pairs, a pure function of the seed; where one is too long, the pair's ordinary one stands. Only the last
+    tokens, EOS included. With a `seed`, corpora that vary draw other texts, and `config.subword_sampling` other
+    segmentations, a pure function of the seed; where one is too long, the ordinary pair stands. Only the last
     such draw is kept. Processes may call this at once: one works, the others wait and read.
 
     Raises `HeedfulError` for bad input, where no pair is left, and where the disk is full.
@@ -109,14 +109,24 @@ def encode(
         home = directory / f"plain-{_key(identity)}"
         _ensure(home, tokenizers, lambda writer: _fill(writer, corpora, tokenizers, config.max_length))
         plain = EncodedCorpus(home, corpora, digest)
-        if seed is None or not config.subword_sampling:
+        if seed is None or not varies(corpora, config):
             return plain
-        draw = {"seed": seed, "alpha": config.subword_sampling, "sampler": sampling.VERSION}
+        draw = {
+            "seed": seed,
+            "alpha": config.subword_sampling,
+            "sampler": sampling.VERSION,
+            "corpora": [corpus.drawing for corpus in corpora],
+        }
         home = directory / f"sampled-{_key(identity | draw)}"
         for old in set(directory.glob("sampled-*")) - {home}:
             shutil.rmtree(old)
         _ensure(home, tokenizers, lambda writer: _fill_sampled(writer, corpora, tokenizers, config, plain, seed))
         return EncodedCorpus(home, corpora, digest)
+
+
+def varies(corpora: Sequence[Corpus], config: DataConfig) -> bool:
+    """Whether every epoch has other tokens."""
+    return config.subword_sampling > 0 or any(corpus.drawing for corpus in corpora)
 
 
 class _Writer:
@@ -248,28 +258,29 @@ def _fill_sampled(
     alpha, first, number = config.subword_sampling, 0, 0
 
     def draw(tokenizer: Tokenizer, texts: Sequence[str], side: int) -> list[Tokens]:
+        if not alpha:
+            return list(tokenizer.encode_all(texts, os.cpu_count() or 1))
         state = np.random.SeedSequence([seed, number, side]).generate_state(1)
-        drawn = tokenizer.sample_all(texts, int(state[0]), alpha)
-        rows = (plain.sources, plain.targets)[side]
+        return list(tokenizer.sample_all(texts, int(state[0]), alpha))
 
-        def ordinary(index: int) -> Tokens:
-            row: NDArray[np.int64] = rows(np.array([index]))[0][0, :-1]
-            return row
+    def ordinary(index: int) -> tuple[Tokens, Tokens]:
+        source, target = (rows(np.array([index]))[0][0, :-1] for rows in (plain.sources, plain.targets))
+        return source, target
 
-        return [ids if len(ids) < config.max_length else ordinary(first + i) for i, ids in enumerate(drawn)]
-
-    for corpus, (start, stop) in zip(corpora, plain.ranges, strict=True):
+    for order, (corpus, (start, stop)) in enumerate(zip(corpora, plain.ranges, strict=True)):
         writer.start_corpus()
         lines = plain.lines[start:stop]
         kept = np.zeros(lines[-1] if len(lines) else 0, np.bool_)
         kept[lines - 1] = True
-        for chunk in _chunks(compress(corpus.pairs(), kept)):
+        own = int(np.random.SeedSequence([seed, order]).generate_state(1)[0])
+        for chunk in _chunks(compress(corpus.drawn(own), kept)):
             sources, targets = zip(*chunk, strict=True)
-            writer.append(
-                plain.lines[first : first + len(chunk)],
-                draw(tokenizers.source, sources, 0),
-                draw(tokenizers.target, targets, 1),
-            )
+            drawn = zip(draw(tokenizers.source, sources, 0), draw(tokenizers.target, targets, 1), strict=True)
+            pairs = [
+                pair if max(map(len, pair)) < config.max_length else ordinary(first + place)
+                for place, pair in enumerate(drawn)
+            ]
+            writer.append(plain.lines[first : first + len(chunk)], *zip(*pairs, strict=True))
             first, number = first + len(chunk), number + 1
 
 

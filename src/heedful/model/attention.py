@@ -70,7 +70,7 @@ class MultiHeadAttention(nn.Module):
 
     d_k and d_v are free. The h matrices of a kind are stored as one, and W^Q, W^K, W^V one above the other,
     so that self-attention projects with a single product. The paper states no biases; each projection has
-    one here, as in torch.nn.MultiheadAttention and fairseq. `rotary` turns the queries and keys of self-attention.
+    one here, as in torch.nn.MultiheadAttention and fairseq. `rotary` turns queries and keys.
     """
 
     rotary: RotaryPositions | None
@@ -103,16 +103,18 @@ class MultiHeadAttention(nn.Module):
         *,
         causal: bool = False,
         need_weights: bool = False,
+        at: Int[Tensor, "batch query"] | None = None,
     ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch heads query key"] | None]:
         """Queries from x; keys and values from memory, or from x where there is none (self-attention).
 
         `causal` hides later positions in addition to the mask. The weights cost an explicit softmax and
-        are None unless asked for.
+        are None unless asked for. `at` is as in `queries`.
         """
         if memory is None:
             query, past = self.project(x)
         else:
-            query, past = self.queries(x), self.keys_values(memory)
+            past = self.keys_values(memory)
+            query = self.queries(x, at)
         return self.attend(query, past, mask, causal=causal, need_weights=need_weights)
 
     def project(
@@ -124,16 +126,20 @@ class MultiHeadAttention(nn.Module):
             query, key = self.rotary(query, start), self.rotary(key, start)
         return query, KeysValues(key, value)
 
-    def queries(self, x: Float[Tensor, "batch query d_model"]) -> Float[Tensor, "batch heads query d_k"]:
-        """xW^Q."""
+    def queries(
+        self, x: Float[Tensor, "batch query d_model"], at: Int[Tensor, "batch query"] | None = None
+    ) -> Float[Tensor, "batch heads query d_k"]:
+        """xW^Q; with rotary positions as if each stood `at` this position of the memory, whose keys come first."""
         weight, bias = self._part(0)
-        return self._split(F.linear(x, weight, bias))
+        query = self._split(F.linear(x, weight, bias))
+        return query if self.rotary is None or at is None else self.rotary.at(query, at)
 
     def keys_values(self, memory: Float[Tensor, "batch key d_model"]) -> KeysValues:
         """The memory's W^K and W^V."""
         weight, bias = self._part(1)
         key, value = _parts(F.linear(memory, weight, bias), self.sizes[1:])
-        return KeysValues(self._split(key), self._split(value))
+        key = self._split(key)
+        return KeysValues(key if self.rotary is None else self.rotary(key), self._split(value))
 
     def attend(
         self,

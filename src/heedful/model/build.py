@@ -120,10 +120,15 @@ def _transformer(
     sizes = (d_model, config.heads, d_k, d_v)
     if config.positions == "rotary" and d_k % 2:
         raise HeedfulError(f"positions rotary: d_k ({d_k}) is odd, and components are turned in pairs; make it even")
+    if config.rotary_cross_attention and (config.positions != "rotary" or config.deterministic_attention == "none"):
+        raise HeedfulError(
+            "rotary_cross_attention: only positions rotary and deterministic attention say where a query stands; "
+            "choose both, or switch it off"
+        )
     rotary = RotaryPositions(d_k) if config.positions == "rotary" else None  # one table for all layers
 
-    def attention() -> MultiHeadAttention:
-        return MultiHeadAttention(*sizes, config.attention_dropout)
+    def cross_attention() -> MultiHeadAttention:
+        return MultiHeadAttention(*sizes, config.attention_dropout, rotary if config.rotary_cross_attention else None)
 
     def self_attention() -> MultiHeadAttention:
         if config.neighbourhood is None:
@@ -141,7 +146,7 @@ def _transformer(
     source, target, projection = _embeddings(config.share_embeddings, source_vocab, target_vocab, d_model, d_model)
     encoder = [EncoderLayer(self_attention(), feed_forward(), residual) for _ in range(config.layers)]
     decoder = [
-        DecoderLayer(self_attention(), attention(), feed_forward(), residual)
+        DecoderLayer(self_attention(), cross_attention(), feed_forward(), residual)
         for _ in range(config.decoder_layers or config.layers)
     ]
     shown = None

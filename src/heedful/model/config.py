@@ -53,6 +53,8 @@ class TransformerConfig:
     """Skip (residual) connections around each sublayer."""
     deterministic_attention: Literal["none", "buffer", "stack"] = "none"
     """What a parser's decoder is shown of its place; buffer: the words around it; stack: the innermost bracket too."""
+    rotary_cross_attention: bool = False
+    """A parser's queries over the source are turned as if they stood at the next word, the keys where they are."""
     share_embeddings: Sharing = "all"
     """all: source, target and pre-softmax weights are one matrix (Section 3.4); target: the last two; none."""
 

@@ -3,11 +3,12 @@
 A tree's tokens so far say how far the parser is: how many words have their leaves, and which brackets are open. So
 attention to the next word is no matter of learning (Ma et al. 2017; the cursors of Liu, Zhu and Shi, AAAI 2018), nor
 is that to the top of the stack (Stack-Transformer, Fernandez Astudillo et al. 2020). Here the encoder's output at these
-words is projected and added to the decoder's input; attention over all of the source stays as it is.
+words is projected and added to the decoder's input. Attention over all of the source stays, and may be told the place.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -69,13 +70,25 @@ class Words:
     """Where the word comes next: projections of it and of the word before it."""
     stack: Float[Tensor, "sentences places d_model"] | None
     """Where the innermost open bracket begins with the word."""
+    starts: Int[Tensor, "sentences places"]
+    """The position at which the word begins."""
 
     def pick(self, sentences: Int[Tensor, " picked"]) -> "Words":
         """Those of these sentences."""
         return Words(
             self.buffer.index_select(0, sentences),
             None if self.stack is None else self.stack.index_select(0, sentences),
+            self.starts.index_select(0, sentences),
         )
+
+
+class Place(NamedTuple):
+    """What a decoder is told of each place at which its parser stands."""
+
+    shown: Float[Tensor, "sentences places d_model"]
+    """Added to its input."""
+    at: Int[Tensor, "sentences places"]
+    """The source position at which the next word begins."""
 
 
 class DeterministicAttention(nn.Module):
@@ -121,7 +134,7 @@ class DeterministicAttention(nn.Module):
         words = torch.cat([hidden.gather(1, end.unsqueeze(2).expand(-1, -1, hidden.size(2))) for end in ends], dim=2)
         before = torch.cat((torch.zeros_like(words[:, :1]), words[:, :-1]), dim=1)
         buffer = self.next_word(words) + self.last_word(before)
-        return Words(buffer, None if self.first_word is None else self.first_word(words))
+        return Words(buffer, None if self.first_word is None else self.first_word(words), first[:, :-1])
 
     def start(self, rows: int, device: torch.device | str | None = None) -> ParserState:
         """Before the first token; on the model's device unless another is given."""
@@ -151,14 +164,13 @@ class DeterministicAttention(nn.Module):
             labels=state.labels.scatter(1, top, tokens.unsqueeze(1).where(opened, state.labels.gather(1, top))),
         )
 
-    def at(self, state: ParserState, words: Words) -> Float[Tensor, "rows d_model"]:
-        """What is added to the decoder's input, `rows / sentences` sequences a sentence."""
-        # [rows] → [sentences, rows / sentences] and back
-        sentences = len(words.buffer)
-        return self._shown(words, *(number.view(sentences, -1) for number in state.shown())).flatten(0, 1)
+    def place(self, state: ParserState, words: Words) -> Place:
+        """Of each sentence's `rows / sentences` sequences."""
+        # [rows] → [sentences, rows / sentences]
+        return self._place(words, *(number.view(len(words.buffer), -1) for number in state.shown()))
 
-    def forward(self, target: Int[Tensor, "batch target"], words: Words) -> Float[Tensor, "batch target d_model"]:
-        """The same at every position of a known target.
+    def forward(self, target: Int[Tensor, "batch target"], words: Words) -> Place:
+        """Of every position of a known target.
 
         The parser's numbers come from the CPU: each step is a few tiny operations, which a GPU only waits for.
         """
@@ -169,20 +181,20 @@ class DeterministicAttention(nn.Module):
             state = self._advance(tokens, leaf, opens, closes, in_order, state)
             seen.append(state.shown())
         numbers = (torch.stack(each, dim=1).to(target.device) for each in zip(*seen, strict=True))
-        return self._shown(words, *numbers)
+        return self._place(words, *numbers)
 
-    def _shown(
+    def _place(
         self,
         words: Words,
         read: Int[Tensor, "sentences places"],
         first: Int[Tensor, "sentences places"],
         label: Int[Tensor, "sentences places"],
         depth: Int[Tensor, "sentences places"],
-    ) -> Float[Tensor, "sentences places d_model"]:
+    ) -> Place:
         shown = _pick(words.buffer, read)
         if words.stack is not None and self.labels is not None and self.depths is not None:
             shown = shown + _pick(words.stack, first) + self.labels(label) + self.depths(depth)
-        return shown
+        return Place(shown, words.starts.gather(1, read.clamp(max=words.starts.size(1) - 1)))
 
 
 def _pick(

@@ -1,10 +1,10 @@
 """Positional encoding as an object, called as `positions(x, start)`: x, and in it where its tokens stand.
 
-Of embeddings (Section 3.5) it is a summand; rotary positions are of the queries and keys of self-attention.
+Of embeddings (Section 3.5) it is a summand; rotary positions are of the queries and keys of attention.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
@@ -73,10 +73,20 @@ class RotaryPositions(SinusoidTable):
         self, x: Float[Tensor, "batch heads positions d_k"], start: int = 0
     ) -> Float[Tensor, "batch heads positions d_k"]:
         """x turned, as from position `start` on."""
-        angles = self.first(start + x.size(2))[start:].to(x.dtype)
-        sine, cosine = angles[:, ::2], angles[:, 1::2]
-        left, right = x.chunk(2, dim=-1)
-        return torch.cat((left * cosine - right * sine, left * sine + right * cosine), dim=-1)
+        return _turned(x, self.first(start + x.size(2))[start:])
+
+    def at(
+        self, x: Float[Tensor, "batch heads positions d_k"], positions: Int[Tensor, "batch positions"]
+    ) -> Float[Tensor, "batch heads positions d_k"]:
+        """x turned as if it stood at these positions, which keys were turned for before."""
+        return _turned(x, self.table[positions].unsqueeze(1))
+
+
+def _turned(x: Tensor, angles: Tensor) -> Tensor:
+    angles = angles.to(x.dtype)
+    sine, cosine = angles[..., ::2], angles[..., 1::2]
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat((left * cosine - right * sine, left * sine + right * cosine), dim=-1)
 
 
 class NoPositions(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from heedful import kernels
@@ -134,13 +134,14 @@ class Teacher:
     """What every decoder layer is told about a batch with known targets.
 
     `target_mask` is for norms, `self_attend` and `cross_attend` for attention; None: nothing is hidden but,
-    in self-attention, what comes later.
+    in self-attention, what comes later. `at` is where in the source each position stands, if anybody knows.
     """
 
     memory: Float[Tensor, "batch source d_model"]
     target_mask: Bool[Tensor, "batch target"]
     self_attend: Bool[Tensor, "batch 1 1 target"] | None
     cross_attend: Bool[Tensor, "batch 1 1 source"] | None
+    at: Int[Tensor, "batch target"] | None
 
 
 class DecoderLayer(nn.Module):
@@ -173,7 +174,7 @@ class DecoderLayer(nn.Module):
         x = around.leave(x, output, mask)
         around = self.cross_attention_residual
         output, cross_weights = self.cross_attention(
-            around.enter(x, mask), teacher.memory, teacher.cross_attend, need_weights=need_weights
+            around.enter(x, mask), teacher.memory, teacher.cross_attend, need_weights=need_weights, at=teacher.at
         )
         x = around.leave(x, output, mask)
         around = self.feed_forward_residual
@@ -186,6 +187,7 @@ class DecoderLayer(nn.Module):
         memory: KeysValues,
         attend: Bool[Tensor, "sentences 1 1 source"] | None,
         position: int,
+        at: Int[Tensor, "sentences beam"] | None,
     ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:
         """One position further: the stream there, and the past with its own keys and values.
 
@@ -197,7 +199,7 @@ class DecoderLayer(nn.Module):
         around = self.cross_attention_residual
         # [rows, 1, d_model] → [sentences, beam, d_model] and back
         beam = around.enter(x, None).view(memory.keys.size(0), -1, x.size(-1))
-        output, _ = self.cross_attention.attend(self.cross_attention.queries(beam), memory, attend)
+        output, _ = self.cross_attention.attend(self.cross_attention.queries(beam, at), memory, attend)
         x = around.leave(x, output.view_as(x), None)
         around = self.feed_forward_residual
         return around.leave(x, self.feed_forward(around.enter(x, None)), None), past
@@ -230,11 +232,12 @@ class Decoder(nn.Module):
         memory: tuple[KeysValues, ...],
         attend: Bool[Tensor, "sentences 1 1 source"] | None,
         position: int,
+        at: Int[Tensor, "sentences beam"] | None,
     ) -> tuple[Float[Tensor, "rows 1 d_model"], tuple[KeysValues, ...]]:
         """One position further; `past` and `memory` hold each layer's keys and values."""
         grown = []
         for layer, own, source in zip(self._layers(), past, memory, strict=True):
-            x, own = layer.step(x, own, source, attend, position)
+            x, own = layer.step(x, own, source, attend, position, at)
             grown.append(own)
         return self.final_norm(x, None), tuple(grown)
 

@@ -97,8 +97,9 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         target_mask: Bool[Tensor, "batch target"],
     ) -> Float[Tensor, "batch target d_model"]:
         """Hidden states under teacher forcing. Padding stands at the end, where no real token looks."""
-        teacher = Teacher(memory.hidden, target_mask, None, over_heads(memory.mask))
-        hidden: Tensor = self.decoder(self._target_input(target, memory.words), teacher)[0]
+        x, at = self._target_input(target, memory.words)
+        teacher = Teacher(memory.hidden, target_mask, None, over_heads(memory.mask), at)
+        hidden: Tensor = self.decoder(x, teacher)[0]
         return hidden
 
     def start(self, memory: TransformerMemory, beam: int = 1) -> TransformerState:
@@ -113,12 +114,13 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         self, tokens: Int[Tensor, " rows"], state: TransformerState
     ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
         """Logits after one token more. In evaluation mode the same as `decode`'s to rounding."""
-        beside, parser = None, state.parser
+        beside, at, parser = None, None, state.parser
         if self.deterministic_attention is not None and parser is not None and state.words is not None:
             parser = self.deterministic_attention.advance(tokens, parser)
-            beside = self.deterministic_attention.at(parser, state.words).unsqueeze(1)
+            shown, at = self.deterministic_attention.place(parser, state.words)
+            beside = shown.flatten(0, 1).unsqueeze(1)
         x: Tensor = self.target_input(tokens.unsqueeze(1), state.position, beside)
-        x, past = self.decoder.step(x, state.past, state.memory, state.attend, state.position)
+        x, past = self.decoder.step(x, state.past, state.memory, state.attend, state.position, at)
         return self.project(x.squeeze(1)), replace(state, past=past, position=state.position + 1, parser=parser)
 
     def attention(
@@ -131,9 +133,10 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         """The weights of `decode`; a padded target position, whose hidden state nobody reads, sees real ones."""
         attend = over_heads(source_mask)
         hidden, encoder = self.encoder(self.source_input(source), source_mask, attend, need_weights=True)
-        teacher = Teacher(hidden, target_mask, over_heads(target_mask), attend)
         words = self._words(source, source_mask, hidden)
-        _, decoder, cross = self.decoder(self._target_input(target, words), teacher, need_weights=True)
+        x, at = self._target_input(target, words)
+        teacher = Teacher(hidden, target_mask, over_heads(target_mask), attend, at)
+        _, decoder, cross = self.decoder(x, teacher, need_weights=True)
         return AttentionRecord(encoder, decoder, cross)
 
     def flat(self) -> FlatTransformer | None:
@@ -151,7 +154,8 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
 
     def _target_input(
         self, target: Int[Tensor, "batch target"], words: Words | None
-    ) -> Float[Tensor, "batch target d_model"]:
-        shown = self.deterministic_attention
-        x: Tensor = self.target_input(target, 0, shown(target, words) if shown is not None and words else None)
-        return x
+    ) -> tuple[Float[Tensor, "batch target d_model"], Int[Tensor, "batch target"] | None]:
+        """And where in the source each position stands, if it is known."""
+        deterministic = self.deterministic_attention
+        shown, at = deterministic(target, words) if deterministic is not None and words else (None, None)
+        return self.target_input(target, 0, shown), at

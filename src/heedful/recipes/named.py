@@ -68,6 +68,7 @@ _RECIPES = (
             norm_position="pre",
             share_embeddings="target",
             deterministic_attention="stack",
+            rotary_cross_attention=True,
         ),
         DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=4096, max_length=512),
         replace(_with_muon, schedule="cosine", lr=4e-3, warmup_steps=300, max_steps=4000),

@@ -4,12 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from random import Random
 
 from heedful.data.corpus import Corpus
 from heedful.data.treebank.cleaning import clean_trees
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.linearisation import Linearisation
+from heedful.data.treebank.substitution import Substitution
 from heedful.data.treebank.tree import Tree
 
 _BRACKETS = {"-LRB-": "(", "-RRB-": ")", "-LSB-": "[", "-RSB-": "]", "-LCB-": "{", "-RCB-": "}"}
@@ -36,13 +39,34 @@ class TreeCorpus(Corpus):
         linearisation = Linearisation(self.config)
         return (pair_of(tree, linearisation) for tree in self.trees())
 
+    @property
+    def drawing(self) -> str:
+        """Substitution and its share, if any."""
+        return f"substitution {self.config.substitution}" if self.config.substitution else ""
+
+    def drawn(self, seed: int) -> Iterator[tuple[str, str]]:
+        """Of trees with some of their constituents exchanged; all trees are kept in memory then."""
+        if not self.drawing:
+            yield from self.pairs()
+            return
+        linearisation, random = Linearisation(self.config), Random(seed)
+        trees, substitution = self._substitution
+        for tree in trees:
+            yield pair_of(substitution.draw(tree, self.config.substitution, random), linearisation)
+
+    @cached_property
+    def _substitution(self) -> tuple[list[Tree], Substitution]:
+        trees = list(self.trees())
+        return trees, Substitution(trees)
+
     def count(self) -> int:
         """Number of trees."""
         return sum(1 for _ in self.trees())
 
     def digest(self) -> str:
-        """SHA-256 of the file and of what is made of it."""
-        return self.digest_with(f"trees\n{json.dumps(asdict(self.config), sort_keys=True)}")
+        """SHA-256 of the file and of what is made of it, whatever is drawn."""
+        how = {name: value for name, value in asdict(self.config).items() if name != "substitution"}
+        return self.digest_with(f"trees\n{json.dumps(how, sort_keys=True)}")
 
 
 def pair_of(tree: Tree, linearisation: Linearisation) -> tuple[str, str]:
