@@ -154,16 +154,27 @@ def test_several_parsers_parse_together(model: str, data: dict[str, str], capsys
     assert out(capsys, "parse", model, data["test"], "--ensemble", model) == alone
 
 
-def test_an_ensembles_scores_name_its_members(
-    model: str, data: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_an_ensembles_scores_are_of_all_members_and_name_them(
+    model: str, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ("evaluate", model, "--test-trees", data["test"], "--json")
-    alone, together = (json.loads(out(capsys, *command, *more)) for more in ((), ("--ensemble", model)))
-    provenance = alone["provenance"], together["provenance"]
-    for score in ("f1", "perplexity"):
-        assert together[score] == pytest.approx(alone[score])
-    assert [each.pop("ensemble") for each in provenance] == [[], [f"{model}, {provenance[0]['checkpoint']}"]]
-    assert provenance[0] == provenance[1]
+    other = str(tmp_path / "average")
+    out(capsys, "average", model, "--last", "2", "--output", other)
+
+    def evaluate(first: str, *more: str) -> dict[str, Any]:
+        ensemble = ["--ensemble", *more] if more else []
+        report: dict[str, Any] = json.loads(
+            out(capsys, "evaluate", first, "--test-trees", data["test"], "--json", *ensemble)
+        )
+        return report
+
+    reports = [evaluate(model), evaluate(other), evaluate(model, other), evaluate(other, model)]
+    one, two, together, turned = (report["perplexity"] for report in reports)
+    assert one != two
+    assert together == pytest.approx(turned)
+    assert together < max(one, two)
+    assert abs(together - two) > 1e-6 < abs(together - one)
+    names = [f"{report['provenance']['model']}, {report['provenance']['checkpoint']}" for report in reports[:2]]
+    assert [report["provenance"]["ensemble"] for report in reports] == [[], [], names[1:], names[:1]]
 
 
 def test_raw_treebanks_are_scored_as_they_are(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,12 +277,13 @@ def test_a_plan(data: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_training_goes_on_and_starts_from_another_parser(data: dict[str, str], tmp_path: Path) -> None:
     trees: dict[str, Any] = {"train_trees": data["train"], "valid_trees": data["valid"]}
-    fields = FIELDS | {"linearisation": "top-down", "leaves": "placeholder"}
+    fields = FIELDS | {"linearisation": "top-down", "leaves": "placeholder", "substitution": 0.3}
     heedful.train(**trees, output=tmp_path / "a", **fields, max_steps=2)
     assert heedful.train(**trees, output=tmp_path / "a", **fields, max_steps=4).position.step == 4
     with pytest.raises(HeedfulError, match="leaves placeholder → tags"):
         heedful.train(**trees, output=tmp_path / "a", **(fields | {"leaves": "tags"}), max_steps=4)
     heedful.train(**trees, output=tmp_path / "b", init_from=tmp_path / "a", max_steps=1, threads=1, validate_every=9)
     assert checkpoint.load_config(tmp_path / "b")["trees"]["leaves"] == "placeholder"
+    assert [checkpoint.load_config(tmp_path / name)["data"]["substitution"] for name in "ab"] == [0.3, 0.0]
     with pytest.raises(HeedfulError, match="--leaves cannot change with --init-from"):
         heedful.train(**trees, output=tmp_path / "c", init_from=tmp_path / "a", max_steps=1, leaves="tags")

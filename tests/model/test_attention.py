@@ -205,7 +205,7 @@ def test_rotary_attention_over_a_memory_sees_how_far_from_the_query_s_place_its_
     with torch.no_grad():
         attention.bias.normal_()
     x, memory = torch.randn(1, 1, 16).expand(-1, 2, -1), torch.randn(1, 1, 16).expand(-1, 10, -1)
-    _, weights = attention(x, memory, at=torch.tensor([[2, 5]]), need_weights=True)
+    _, weights = attention(x, memory, positions=torch.tensor([[2, 5]]), need_weights=True)
     here, there = weights[0].log().unbind(1)
     moved = there[:, 3:] - here[:, :-3]
     torch.testing.assert_close(moved, moved[:, :1].expand(-1, 7), atol=1e-5, rtol=0)

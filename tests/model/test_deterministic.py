@@ -90,7 +90,7 @@ def test_what_is_shown_is_the_encoder_s_output_at_those_words() -> None:
         attention.labels.weight[opening, 1] = 1e4 / 2**0.5  # an embedding is multiplied by sqrt(d_model)
         attention.depths.weight[1, 0] = 1e5 / 2**0.5
         target = torch.tensor([[2, leaf, opening, leaf, closing], [2, leaf, opening, closing, 3]])
-        shown, at = attention(target, attention.words(source, mask, hidden))
+        shown, position = attention(target, attention.words(source, mask, hidden))
     # first token + last token / 2
     first, second, eos = (hidden[0, begin] + hidden[0, end] / 2 for begin, end in ((0, 1), (2, 4), (5, 5)))
     zero, (only, end) = torch.zeros(2), hidden[1, :2] * 1.5
@@ -109,7 +109,7 @@ def test_what_is_shown_is_the_encoder_s_output_at_those_words() -> None:
         for place, (following, before, begin) in enumerate(own):
             value = 100 * following + before + 0.01 * begin + (inside if place in open_at else 0)
             torch.testing.assert_close(shown[row, place], value, rtol=1e-6, atol=0)
-    assert at.tolist() == [[0, 2, 2, 5, 5], [0, 1, 1, 1, 1]]
+    assert position.tolist() == [[0, 2, 2, 5, 5], [0, 1, 1, 1, 1]]
 
 
 def test_deeper_brackets_than_there_are_places_are_no_error() -> None:

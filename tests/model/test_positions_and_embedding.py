@@ -54,7 +54,7 @@ def test_rotary_products_depend_on_the_distance_alone() -> None:
 
 def test_each_sequence_may_stand_at_positions_of_its_own() -> None:
     x, rotary, places = torch.randn(2, 3, 4, 8), RotaryPositions(8), torch.tensor([[5, 0, 5, 200], [1, 1, 2, 3]])
-    turned = rotary.at(x, places)
+    turned = rotary.turn(x, places)
     for row, positions in enumerate(places.tolist()):
         for place, position in enumerate(positions):
             alone = rotary(x[row : row + 1, :, place : place + 1], position)

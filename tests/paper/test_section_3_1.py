@@ -64,7 +64,7 @@ def test_decoder_inserts_attention_over_the_encoder_between_the_two(order, aroun
     assert len(decoder.layers) == N
     x, memory = torch.randn(2, 5, D), torch.randn(2, 7, D)
     attend = over_heads(SOURCE)
-    result, _, _ = decoder(x, Teacher(memory, TARGET, None, attend))
+    result, _, _ = decoder(x, Teacher(memory, TARGET, None, attend, None))
     for layer in decoder.layers:
         own, cross = layer.self_attention, layer.cross_attention
         x = around(layer.self_attention_residual.norm, x, lambda y, f=own: f(y, mask=causal_mask(5)[None, None])[0])

@@ -107,7 +107,7 @@ def test_decoder_self_attention_sees_no_later_position() -> None:
     decoder = _paper_model().decoder
     mask = padding_mask(torch.tensor([5, 5]))
     x = torch.randn(2, 5, 14, requires_grad=True)
-    output, _, _ = decoder(x, Teacher(torch.randn(2, 7, 14), mask, None, None))
+    output, _, _ = decoder(x, Teacher(torch.randn(2, 7, 14), mask, None, None, None))
     for position in range(5):
         (gradient,) = torch.autograd.grad(output[0, position].square().sum(), x, retain_graph=True)
         reached = gradient.abs().sum(-1) > 0
@@ -121,7 +121,7 @@ def test_every_decoder_position_sees_the_whole_source_and_no_padding() -> None:
     source_mask = padding_mask(torch.tensor([7, 3]))
     memory = torch.randn(2, 7, 14, requires_grad=True)
     target_mask = torch.ones(2, 5, dtype=torch.bool)
-    output, _, _ = decoder(torch.randn(2, 5, 14), Teacher(memory, target_mask, None, over_heads(source_mask)))
+    output, _, _ = decoder(torch.randn(2, 5, 14), Teacher(memory, target_mask, None, over_heads(source_mask), None))
     for position in range(5):
         (gradient,) = torch.autograd.grad(output[1, position].square().sum(), memory, retain_graph=True)
         reached = gradient.abs().sum(-1) > 0
@@ -133,7 +133,7 @@ def test_decoder_batch_norm_in_training_is_the_known_exception() -> None:
     torch.manual_seed(0)
     config = TransformerConfig(layers=1, d_model=14, d_ff=23, heads=2, dropout=0.0, norm="batch")
     decoder = build_model(config, 37, 37).decoder
-    teacher = Teacher(torch.randn(1, 7, 14), torch.ones(1, 5, dtype=torch.bool), None, None)
+    teacher = Teacher(torch.randn(1, 7, 14), torch.ones(1, 5, dtype=torch.bool), None, None, None)
     for training in (True, False):
         x = torch.randn(1, 5, 14, requires_grad=True)
         output, _, _ = decoder.train(training)(x, teacher)

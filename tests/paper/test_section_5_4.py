@@ -61,9 +61,10 @@ def test_the_decoder_s_sublayers_add_nothing_where_all_is_dropped() -> None:
         if isinstance(module, Dropout) and name.endswith("residual.dropout"):
             module.p = 1 - 1e-9
     x, memory = torch.randn(2, 5, 14), torch.randn(2, 7, 14)
-    hidden, _, _ = model.decoder(x, Teacher(memory, torch.ones(2, 5, dtype=torch.bool), None, None))
+    teacher = Teacher(memory, torch.ones(2, 5, dtype=torch.bool), None, None, None)
+    hidden, _, _ = model.decoder(x, teacher)
     assert (hidden == x).float().mean() > 0.9  # of the nearly all that were dropped
-    assert (model.decoder.eval()(x, Teacher(memory, torch.ones(2, 5, dtype=torch.bool), None, None))[0] != x).all()
+    assert (model.decoder.eval()(x, teacher)[0] != x).all()
 
 
 def test_label_smoothing_is_the_cross_entropy_to_a_smoothed_target() -> None:

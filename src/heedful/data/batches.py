@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
-from heedful.data.encoded import EncodedCorpus, Rows, Tokens, encode, varies
+from heedful.data.encoded import EncodedCorpus, Rows, Tokens, encode
 from heedful.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from heedful.errors import HeedfulError
 
@@ -177,7 +177,7 @@ class TrainingData:
         return self._plain.digest
 
     def batches(self, epoch: int) -> list[Indices]:
-        """Indices of each batch, in order; with sampling this draws the epoch's texts or segmentation first."""
+        """Indices of each batch, in order; where every epoch has tokens of its own, this draws them first."""
         encoded = self._encoded(epoch)
         batches = epoch_batches(
             encoded.source_lengths,
@@ -212,7 +212,7 @@ class TrainingData:
         return "; ".join(parts)
 
     def _encoded(self, epoch: int) -> EncodedCorpus:
-        if not varies(self._corpora, self._config):
+        if not self._config.varies:
             return self._plain
         if epoch not in self._sampled:
             seed = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)[0])

@@ -22,9 +22,16 @@ class DataConfig:
     """Every digit is a piece of its own."""
     subword_sampling: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """BPE-dropout probability (Provilkov et al. 2020), or the unigram smoothing α (Kudo 2018); 0 is off."""
+    substitution: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Of trees: probability that an epoch exchanges a constituent for another of its label and about its size."""
     max_length: Annotated[int, Field(ge=2, le=1_000_000)] = 256
     """Training pairs with more tokens than this on either side, EOS included, are skipped and counted."""
     batch_tokens: Annotated[int, Field(ge=2)] = 4096
     """Most tokens in a batch on either side, padding included."""
     short_first: bool = False
     """The first epoch goes from short pairs to long ones, the simplest curriculum."""
+
+    @property
+    def varies(self) -> bool:
+        """Every epoch of training has other tokens."""
+        return self.subword_sampling > 0 or self.substitution > 0

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heedful.errors import HeedfulError
 
 logger = logging.getLogger("heedful")
@@ -125,14 +128,9 @@ class Corpus:
         """
         return _aligned(*self.paths) if self.format == "files" else self._records()
 
-    @property
-    def drawing(self) -> str:
-        """What `drawn` draws by; nothing where it is `pairs`."""
-        return ""
-
-    def drawn(self, seed: int) -> Iterator[tuple[str, str]]:
-        """The pairs as an epoch of training shows them, a pure function of the seed."""
-        return self.pairs()
+    def chosen(self, chosen: NDArray[np.bool_], substitution: float = 0.0, seed: int = 0) -> Iterator[tuple[str, str]]:
+        """Some of the pairs; text has nothing that could be substituted."""
+        return itertools.compress(self.pairs(), chosen)
 
     def count(self) -> int:
         """Number of lines of the first file, counted without decoding them."""

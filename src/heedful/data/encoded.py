@@ -21,6 +21,7 @@ from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.data.lock import locked
 from heedful.data.tokenizer import EOS, PAD, PIECE_CHARACTERS, Tokenizer, Tokenizers
+from heedful.data.treebank import substitution
 from heedful.errors import HeedfulError
 from heedful.progress import progress
 
@@ -92,9 +93,9 @@ def encode(
     """Tokens of the corpora's pairs, from `directory` where they stand there already.
 
     A pair is skipped, and counted in a warning, where a side is blank or has more than `config.max_length`
-    tokens, EOS included. With a `seed`, corpora that vary draw other texts, and `config.subword_sampling` other
-    segmentations, a pure function of the seed; where one is too long, the ordinary pair stands. Only the last
-    such draw is kept. Processes may call this at once: one works, the others wait and read.
+    tokens, EOS included. With a `seed`, `config.substitution` draws other trees and `config.subword_sampling` other
+    segmentations of what was not skipped, a pure function of the seed; where one is too long, the ordinary pair
+    stands. Only the last such draw is kept. Processes may call this at once: one works, the others wait and read.
 
     Raises `HeedfulError` for bad input, where no pair is left, and where the disk is full.
     """
@@ -109,24 +110,19 @@ def encode(
         home = directory / f"plain-{_key(identity)}"
         _ensure(home, tokenizers, lambda writer: _fill(writer, corpora, tokenizers, config.max_length))
         plain = EncodedCorpus(home, corpora, digest)
-        if seed is None or not varies(corpora, config):
+        if seed is None or not config.varies:
             return plain
         draw = {
             "seed": seed,
             "alpha": config.subword_sampling,
             "sampler": sampling.VERSION,
-            "corpora": [corpus.drawing for corpus in corpora],
+            "substitution": [config.substitution, substitution.VERSION],
         }
         home = directory / f"sampled-{_key(identity | draw)}"
         for old in set(directory.glob("sampled-*")) - {home}:
             shutil.rmtree(old)
         _ensure(home, tokenizers, lambda writer: _fill_sampled(writer, corpora, tokenizers, config, plain, seed))
         return EncodedCorpus(home, corpora, digest)
-
-
-def varies(corpora: Sequence[Corpus], config: DataConfig) -> bool:
-    """Whether every epoch has other tokens."""
-    return config.subword_sampling > 0 or any(corpus.drawing for corpus in corpora)
 
 
 class _Writer:
@@ -273,7 +269,7 @@ def _fill_sampled(
         kept = np.zeros(lines[-1] if len(lines) else 0, np.bool_)
         kept[lines - 1] = True
         own = int(np.random.SeedSequence([seed, order]).generate_state(1)[0])
-        for chunk in _chunks(compress(corpus.drawn(own), kept)):
+        for chunk in _chunks(corpus.chosen(kept, config.substitution, own)):
             sources, targets = zip(*chunk, strict=True)
             drawn = zip(draw(tokenizers.source, sources, 0), draw(tokenizers.target, targets, 1), strict=True)
             pairs = [

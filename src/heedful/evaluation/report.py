@@ -30,7 +30,7 @@ class Provenance:
     data_hash: str
     """Hash of the test set."""
     seed: int
-    """Seed of the training."""
+    """Seed of the first model's training."""
     ensemble: list[str] = field(default_factory=list)
     """The other models and their checkpoints, where several translate together."""
     versions: dict[str, str] = field(default_factory=dict)

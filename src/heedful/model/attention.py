@@ -103,18 +103,18 @@ class MultiHeadAttention(nn.Module):
         *,
         causal: bool = False,
         need_weights: bool = False,
-        at: Int[Tensor, "batch query"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
     ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch heads query key"] | None]:
         """Queries from x; keys and values from memory, or from x where there is none (self-attention).
 
         `causal` hides later positions in addition to the mask. The weights cost an explicit softmax and
-        are None unless asked for. `at` is as in `queries`.
+        are None unless asked for. `positions` are those of `queries`.
         """
         if memory is None:
             query, past = self.project(x)
         else:
             past = self.keys_values(memory)
-            query = self.queries(x, at)
+            query = self.queries(x, positions)
         return self.attend(query, past, mask, causal=causal, need_weights=need_weights)
 
     def project(
@@ -127,15 +127,18 @@ class MultiHeadAttention(nn.Module):
         return query, KeysValues(key, value)
 
     def queries(
-        self, x: Float[Tensor, "batch query d_model"], at: Int[Tensor, "batch query"] | None = None
+        self, x: Float[Tensor, "batch query d_model"], positions: Int[Tensor, "batch query"] | None = None
     ) -> Float[Tensor, "batch heads query d_k"]:
-        """xW^Q; with rotary positions as if each stood `at` this position of the memory, whose keys come first."""
+        """xW^Q; with rotary positions as if each stood at this position of the memory, whose keys were made before."""
         weight, bias = self._part(0)
         query = self._split(F.linear(x, weight, bias))
-        return query if self.rotary is None or at is None else self.rotary.at(query, at)
+        if self.rotary is None:
+            return query
+        assert positions is not None  # nobody else says where a query stands in the memory
+        return self.rotary.turn(query, positions)
 
     def keys_values(self, memory: Float[Tensor, "batch key d_model"]) -> KeysValues:
-        """The memory's W^K and W^V."""
+        """The memory's W^K and W^V; rotary keys are turned."""
         weight, bias = self._part(1)
         key, value = _parts(F.linear(memory, weight, bias), self.sizes[1:])
         key = self._split(key)

@@ -42,7 +42,7 @@ class TransformerConfig:
     attention_dropout: Probability = 0.0
     """Dropout on attention weights; the paper has none."""
     positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
-    """Positional encoding (Section 3.5); rotary: of self-attention's queries and keys, relative (Su et al. 2021)."""
+    """Positional encoding (Section 3.5); rotary: of queries and keys, relative (Su et al. 2021)."""
     max_positions: Count = 1024
     """Reach of learned positions, in tokens; every later position uses the last one learned."""
     norm: Literal["layer", "batch", "none"] = "layer"

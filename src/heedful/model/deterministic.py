@@ -61,7 +61,7 @@ class ParserState:
 
 @dataclass(frozen=True)
 class Words:
-    """Of each sentence's words, and EOS behind them, what is added where the parser stands there.
+    """Of each sentence's words, and EOS behind them, what a decoder is told where the parser stands there.
 
     One place more than the source has tokens; those behind EOS are as EOS with EOS before it.
     """
@@ -87,7 +87,7 @@ class Place(NamedTuple):
 
     shown: Float[Tensor, "sentences places d_model"]
     """Added to its input."""
-    at: Int[Tensor, "sentences places"]
+    position: Int[Tensor, "sentences places"]
     """The source position at which the next word begins."""
 
 

@@ -75,10 +75,10 @@ class RotaryPositions(SinusoidTable):
         """x turned, as from position `start` on."""
         return _turned(x, self.first(start + x.size(2))[start:])
 
-    def at(
+    def turn(
         self, x: Float[Tensor, "batch heads positions d_k"], positions: Int[Tensor, "batch positions"]
     ) -> Float[Tensor, "batch heads positions d_k"]:
-        """x turned as if it stood at these positions, which keys were turned for before."""
+        """x as if it stood at these positions, of a sequence whose keys were turned before: the table reaches it."""
         return _turned(x, self.table[positions].unsqueeze(1))
 
 

@@ -134,14 +134,15 @@ class Teacher:
     """What every decoder layer is told about a batch with known targets.
 
     `target_mask` is for norms, `self_attend` and `cross_attend` for attention; None: nothing is hidden but,
-    in self-attention, what comes later. `at` is where in the source each position stands, if anybody knows.
+    in self-attention, what comes later. `source_positions` say where in the
+    source a parser stands.
     """
 
     memory: Float[Tensor, "batch source d_model"]
     target_mask: Bool[Tensor, "batch target"]
     self_attend: Bool[Tensor, "batch 1 1 target"] | None
     cross_attend: Bool[Tensor, "batch 1 1 source"] | None
-    at: Int[Tensor, "batch target"] | None
+    source_positions: Int[Tensor, "batch target"] | None
 
 
 class DecoderLayer(nn.Module):
@@ -174,7 +175,11 @@ class DecoderLayer(nn.Module):
         x = around.leave(x, output, mask)
         around = self.cross_attention_residual
         output, cross_weights = self.cross_attention(
-            around.enter(x, mask), teacher.memory, teacher.cross_attend, need_weights=need_weights, at=teacher.at
+            around.enter(x, mask),
+            teacher.memory,
+            teacher.cross_attend,
+            need_weights=need_weights,
+            positions=teacher.source_positions,
         )
         x = around.leave(x, output, mask)
         around = self.feed_forward_residual
@@ -187,7 +192,7 @@ class DecoderLayer(nn.Module):
         memory: KeysValues,
         attend: Bool[Tensor, "sentences 1 1 source"] | None,
         position: int,
-        at: Int[Tensor, "sentences beam"] | None,
+        source_positions: Int[Tensor, "sentences beam"] | None,
     ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:
         """One position further: the stream there, and the past with its own keys and values.
 
@@ -199,7 +204,7 @@ class DecoderLayer(nn.Module):
         around = self.cross_attention_residual
         # [rows, 1, d_model] → [sentences, beam, d_model] and back
         beam = around.enter(x, None).view(memory.keys.size(0), -1, x.size(-1))
-        output, _ = self.cross_attention.attend(self.cross_attention.queries(beam, at), memory, attend)
+        output, _ = self.cross_attention.attend(self.cross_attention.queries(beam, source_positions), memory, attend)
         x = around.leave(x, output.view_as(x), None)
         around = self.feed_forward_residual
         return around.leave(x, self.feed_forward(around.enter(x, None)), None), past
@@ -232,12 +237,12 @@ class Decoder(nn.Module):
         memory: tuple[KeysValues, ...],
         attend: Bool[Tensor, "sentences 1 1 source"] | None,
         position: int,
-        at: Int[Tensor, "sentences beam"] | None,
+        source_positions: Int[Tensor, "sentences beam"] | None,
     ) -> tuple[Float[Tensor, "rows 1 d_model"], tuple[KeysValues, ...]]:
         """One position further; `past` and `memory` hold each layer's keys and values."""
         grown = []
         for layer, own, source in zip(self._layers(), past, memory, strict=True):
-            x, own = layer.step(x, own, source, attend, position, at)
+            x, own = layer.step(x, own, source, attend, position, source_positions)
             grown.append(own)
         return self.final_norm(x, None), tuple(grown)
 

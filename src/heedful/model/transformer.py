@@ -97,8 +97,8 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         target_mask: Bool[Tensor, "batch target"],
     ) -> Float[Tensor, "batch target d_model"]:
         """Hidden states under teacher forcing. Padding stands at the end, where no real token looks."""
-        x, at = self._target_input(target, memory.words)
-        teacher = Teacher(memory.hidden, target_mask, None, over_heads(memory.mask), at)
+        x, positions = self._target_input(target, memory.words)
+        teacher = Teacher(memory.hidden, target_mask, None, over_heads(memory.mask), positions)
         hidden: Tensor = self.decoder(x, teacher)[0]
         return hidden
 
@@ -114,13 +114,13 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         self, tokens: Int[Tensor, " rows"], state: TransformerState
     ) -> tuple[Float[Tensor, "rows vocab"], TransformerState]:
         """Logits after one token more. In evaluation mode the same as `decode`'s to rounding."""
-        beside, at, parser = None, None, state.parser
+        beside, positions, parser = None, None, state.parser
         if self.deterministic_attention is not None and parser is not None and state.words is not None:
             parser = self.deterministic_attention.advance(tokens, parser)
-            shown, at = self.deterministic_attention.place(parser, state.words)
+            shown, positions = self.deterministic_attention.place(parser, state.words)
             beside = shown.flatten(0, 1).unsqueeze(1)
         x: Tensor = self.target_input(tokens.unsqueeze(1), state.position, beside)
-        x, past = self.decoder.step(x, state.past, state.memory, state.attend, state.position, at)
+        x, past = self.decoder.step(x, state.past, state.memory, state.attend, state.position, positions)
         return self.project(x.squeeze(1)), replace(state, past=past, position=state.position + 1, parser=parser)
 
     def attention(
@@ -134,8 +134,8 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         attend = over_heads(source_mask)
         hidden, encoder = self.encoder(self.source_input(source), source_mask, attend, need_weights=True)
         words = self._words(source, source_mask, hidden)
-        x, at = self._target_input(target, words)
-        teacher = Teacher(hidden, target_mask, over_heads(target_mask), attend, at)
+        x, positions = self._target_input(target, words)
+        teacher = Teacher(hidden, target_mask, over_heads(target_mask), attend, positions)
         _, decoder, cross = self.decoder(x, teacher, need_weights=True)
         return AttentionRecord(encoder, decoder, cross)
 
@@ -157,5 +157,5 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
     ) -> tuple[Float[Tensor, "batch target d_model"], Int[Tensor, "batch target"] | None]:
         """And where in the source each position stands, if it is known."""
         deterministic = self.deterministic_attention
-        shown, at = deterministic(target, words) if deterministic is not None and words else (None, None)
-        return self.target_input(target, 0, shown), at
+        shown, positions = deterministic(target, words) if deterministic is not None and words else (None, None)
+        return self.target_input(target, 0, shown), positions

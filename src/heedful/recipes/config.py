@@ -81,6 +81,8 @@ class Recipe:
             raise HeedfulError(
                 "deterministic-attention is for parsers: take a recipe that makes trees, parse-small say"
             )
+        if recipe.trees is None and recipe.data.substitution:
+            raise HeedfulError("substitution is of constituents: take a recipe that makes trees, parse-small say")
         if recipe.training.weight_decay and recipe.training.optimizer == "adam":
             raise HeedfulError(
                 "weight_decay needs optimizer adamw or muon: pass --optimizer adamw, or leave --weight-decay out"

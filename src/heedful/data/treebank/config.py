@@ -1,8 +1,8 @@
 """How trees become what a parser learns. Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 
@@ -22,5 +22,3 @@ class TreeConfig:
     """A bracket over nothing but one of the same label stays; otherwise the two become one."""
     empty_nodes: Literal["error", "drop"] = "error"
     """What a bracket is that holds nothing in the file."""
-    substitution: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """In training, the share of constituents that every epoch exchanges for others of like label and size."""

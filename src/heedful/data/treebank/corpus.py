@@ -5,8 +5,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
 
 from heedful.data.corpus import Corpus
 from heedful.data.treebank.cleaning import clean_trees
@@ -39,34 +43,32 @@ class TreeCorpus(Corpus):
         linearisation = Linearisation(self.config)
         return (pair_of(tree, linearisation) for tree in self.trees())
 
-    @property
-    def drawing(self) -> str:
-        """Substitution and its share, if any."""
-        return f"substitution {self.config.substitution}" if self.config.substitution else ""
-
-    def drawn(self, seed: int) -> Iterator[tuple[str, str]]:
-        """Of trees with some of their constituents exchanged; all trees are kept in memory then."""
-        if not self.drawing:
-            yield from self.pairs()
+    def chosen(self, chosen: NDArray[np.bool_], substitution: float = 0.0, seed: int = 0) -> Iterator[tuple[str, str]]:
+        """Some of the pairs; with `substitution` the trees' constituents change places, as the seed says."""
+        if not substitution:
+            yield from super().chosen(chosen)
             return
+        key = chosen.tobytes()
+        if key not in self._kept:
+            trees = list(compress(self.trees(), chosen))
+            self._kept[key] = trees, Substitution(trees)
+        trees, material = self._kept[key]
         linearisation, random = Linearisation(self.config), Random(seed)
-        trees, substitution = self._substitution
         for tree in trees:
-            yield pair_of(substitution.draw(tree, self.config.substitution, random), linearisation)
+            yield pair_of(material.draw(tree, substitution, random), linearisation)
 
     @cached_property
-    def _substitution(self) -> tuple[list[Tree], Substitution]:
-        trees = list(self.trees())
-        return trees, Substitution(trees)
+    def _kept(self) -> dict[bytes, tuple[list[Tree], Substitution]]:
+        """Trees that change places, by which they are: to read them in every epoch would take too long."""
+        return {}
 
     def count(self) -> int:
         """Number of trees."""
         return sum(1 for _ in self.trees())
 
     def digest(self) -> str:
-        """SHA-256 of the file and of what is made of it, whatever is drawn."""
-        how = {name: value for name, value in asdict(self.config).items() if name != "substitution"}
-        return self.digest_with(f"trees\n{json.dumps(how, sort_keys=True)}")
+        """SHA-256 of the file and of what is made of it."""
+        return self.digest_with(f"trees\n{json.dumps(asdict(self.config), sort_keys=True)}")
 
 
 def pair_of(tree: Tree, linearisation: Linearisation) -> tuple[str, str]:

@@ -11,6 +11,8 @@ from random import Random
 
 from heedful.data.treebank.tree import Leaf, Node, Tree, events
 
+VERSION = 1
+"""Raised whenever equal arguments draw other trees."""
 _KEPT = 2
 """Levels that stay as they are: the root, and what says which kind of a sentence it is."""
 
