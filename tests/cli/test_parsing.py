@@ -284,6 +284,6 @@ def test_training_goes_on_and_starts_from_another_parser(data: dict[str, str], t
         heedful.train(**trees, output=tmp_path / "a", **(fields | {"leaves": "tags"}), max_steps=4)
     heedful.train(**trees, output=tmp_path / "b", init_from=tmp_path / "a", max_steps=1, threads=1, validate_every=9)
     assert checkpoint.load_config(tmp_path / "b")["trees"]["leaves"] == "placeholder"
-    assert [checkpoint.load_config(tmp_path / name)["data"]["substitution"] for name in "ab"] == [0.3, 0.0]
+    assert [checkpoint.load_config(tmp_path / name)["data"]["substitution"] for name in "ab"] == [0.3, 0.06]
     with pytest.raises(HeedfulError, match="--leaves cannot change with --init-from"):
         heedful.train(**trees, output=tmp_path / "c", init_from=tmp_path / "a", max_steps=1, leaves="tags")

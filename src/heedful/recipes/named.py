@@ -70,7 +70,7 @@ _RECIPES = (
             deterministic_attention="stack",
             rotary_cross_attention=True,
         ),
-        DataConfig(vocab_size=4000, vocabulary="separate", batch_tokens=4096, max_length=512),
+        DataConfig(vocab_size=4000, vocabulary="separate", substitution=0.06, batch_tokens=4096, max_length=512),
         replace(_with_muon, schedule="cosine", lr=4e-3, warmup_steps=300, max_steps=4000),
         SearchConfig(beam_size=10, length_penalty=0.3, max_extra_tokens=300),
         TreeConfig(linearisation="in-order", leaves="tags"),
