@@ -88,8 +88,9 @@ def newton_schulz(stacked: Tensor) -> Tensor:
     x: Tensor = stacked.transpose(1, 2) if tall else stacked
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(_ITERATIONS):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        gram = torch.bmm(x, x.transpose(1, 2))
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     return x.transpose(1, 2) if tall else x
 
 
