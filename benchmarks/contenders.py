@@ -72,7 +72,9 @@ class Marian(Contender):
 def contenders(shape: TrainingShape, pythons: Mapping[str, Path | None]) -> tuple[list[Contender], list[str]]:
     """Everybody who can train this shape and is installed, heedful first; and the names of those who are not."""
     precisions = set(get_args(get_type_hints(TrainingConfig)["precision"])) - {"auto"}
-    found: list[Contender] = [Heedful(precision) for precision in sorted(precisions, reverse=True)]
+    ours = sorted(precisions, reverse=True)
+    quarter = {"device-tokens": str(shape.fields["batch_tokens"] // 4)}  # what memory can be saved, and at what price
+    found: list[Contender] = [Heedful(precision, options) for options in ({}, quarter) for precision in ours]
     makers = {
         "huggingface": lambda python: [Marian(python, "float32"), Marian(python, "bfloat16")],
         "joeynmt": lambda python: [Joey(python)],
