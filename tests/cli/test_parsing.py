@@ -101,6 +101,13 @@ def test_evaluate_scores_what_parse_writes_with_gold_tags(
     assert whole["tagging_accuracy"] == pytest.approx(100 * right / sum(map(len, gold)))
 
 
+def test_a_test_set_without_words_is_told(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "traces.mrg"
+    path.write_text("(TOP (S (NP (-NONE- *))))\n")
+    assert main(["evaluate", model, "--test-trees", str(path)]) == 2
+    assert "traces.mrg has no tree with a word in it" in capsys.readouterr().err
+
+
 def test_parse_takes_trees_for_their_words_and_tags(
     model: str, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

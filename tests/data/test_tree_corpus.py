@@ -54,6 +54,7 @@ def test_a_sentence_has_as_many_words_as_its_tree() -> None:
     words = ["-LRB-a-RRB-", "10\u00a0000", "\u3000", "-LCB-", "b"]
     assert sentence(words) == "(a) 10_000 _ { b"
     assert escaped("(a)[b]") == "-LRB-a-RRB-[b]"
+    assert [escaped(word) for word in ("New York", "", "10\u00a0000")] == ["New_York", "_", "10\u00a0000"]
 
 
 @pytest.mark.parametrize("vocab_size", [261, 4000])

@@ -62,6 +62,7 @@ def test_only_ascii_spaces_separate() -> None:
         ("(S (NN a))\nhello (S (NN b))", 2, "'hello' stands outside"),
         ("(S ((NN a)))", 1, "without a label"),
         ("(S\n(NN a) ())", 2, "holds nothing"),
+        ("(S\n(N\u00a0N a))", 2, "a space in the label"),
     ],
 )
 def test_what_is_no_tree_is_an_error_with_its_line(tmp_path: Path, text: str, line: int, what: str) -> None:

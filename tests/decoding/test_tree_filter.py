@@ -12,7 +12,7 @@ from heedful.data.treebank.linearisation import Linearisation
 from heedful.decoding.choosers import BeamSearch, Sampling, draw_uniforms
 from heedful.decoding.penalty import PENALTIES
 from heedful.decoding.search import search
-from heedful.decoding.tree_filter import MOST_OPENED, FormTree, TreeTokens
+from heedful.decoding.tree_filter import FREE, MOST_OPENED, FormTree, TreeTokens
 
 from .conftest import History
 
@@ -34,7 +34,7 @@ def is_tree(order: Any, symbols: list[str], words: int) -> bool:
     return True
 
 
-def made_by(filter_: FormTree, sentence: int) -> set[tuple[str, ...]]:
+def made_by(filter_: FormTree, sentence: int, unchanged: bool = True) -> set[tuple[str, ...]]:
     """Every sequence that the filter lets through, by trying all of them."""
     found, waiting = set(), [()]
     while waiting:
@@ -44,7 +44,8 @@ def made_by(filter_: FormTree, sentence: int) -> set[tuple[str, ...]]:
         [after] = filter_(before.clone(), tokens, torch.tensor([sentence]))
         allowed = (after > -torch.inf).nonzero().flatten().tolist()
         assert allowed, f"a dead end: {names(begun)}"
-        assert torch.equal(after[allowed], before[0, allowed])
+        if unchanged:
+            assert torch.equal(after[allowed], before[0, allowed])
         for token in allowed:
             if token == EOS:
                 found.add(tuple(names(begun)))
@@ -72,9 +73,21 @@ def test_all_trees_and_nothing_else(order: Any, words: int, most: int) -> None:
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_tags_of_words_may_be_given(order: Any) -> None:
     given = FormTree(TOKENS, order, torch.tensor([2, 3]), torch.tensor([5, 6]), [[4, -1], [7, 7, 4]])
-    first, second = made_by(given, 0), made_by(given, 1)
+    first, second = made_by(given, 0, unchanged=False), made_by(given, 1, unchanged=False)
     leaves = [{tuple(s for s in symbols if s in ("NN", "XX")) for symbols in each} for each in (first, second)]
     assert leaves == [{("NN", "NN"), ("NN", "XX")}, {("XX", "XX", "NN")}]
+
+
+def test_a_given_tag_is_as_probable_as_all_tags_together() -> None:
+    """P(tree | tags): the model's P(a word comes next), whatever it holds of that tag; brackets stay as they are."""
+    before = torch.tensor([[0.01, 0.01, 0.2, 0.1, 0.03, 0.2, 0.05, 0.4, 0.0]]).log()
+    within = torch.tensor([[7, 2]])  # XX (A
+    given = FormTree(TOKENS, "in-order", torch.tensor([2]), torch.tensor([9]), [[7, 4]])
+    [after] = given(before.clone(), within, torch.tensor([0])).exp()
+    torch.testing.assert_close(after, torch.tensor([0, 0, 0, 0.1, 0.43, 0, 0, 0, 0]))
+    free = FormTree(TOKENS, "in-order", torch.tensor([2]), torch.tensor([9]), [[7, FREE]])
+    [after] = free(before.clone(), within, torch.tensor([0])).exp()
+    torch.testing.assert_close(after, torch.tensor([0, 0, 0, 0.1, 0.03, 0, 0, 0.4, 0]))
 
 
 class Wish:

@@ -216,6 +216,37 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_gold_tags_say_what_is_punctuation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A comma tagged as a noun counts as a word; what has other words stays an error, and no line is lost."""
+    gold, predicted = tmp_path / "gold.mrg", tmp_path / "predicted.mrg"
+    trace = "(TOP (S (NP (DT The) (NN dog)) (NP (-NONE- *)) (VP (VBZ runs)) (. .)))"
+    noun = "(TOP (S (NP (DT The) (NN dog)) (VP (VBZ runs) (NN .))))"
+    gold.write_text(f"{DOG}\n{trace}\n{DOG}\n{DOG}\n")
+    predicted.write_text(f"{noun}\n{noun}\n{noun.replace('runs', 'ran')}\n(S (NN dog)\n")
+    counts = {}
+    for flags in ([], ["--gold-tags"]):
+        assert main(["score-trees", str(gold), str(predicted), "--json", *flags]) == 0
+        report = json.loads(capsys.readouterr().out)
+        counts[bool(flags)] = report["errors"], report["valid"]
+    assert counts == {False: (4, 0), True: (2, 2)}
+    gold.write_text(f"{DOG}\n")
+    assert main(["score-trees", str(gold), str(predicted), "--gold-tags"]) == 2
+    assert "1 gold trees, but 4 predicted" in capsys.readouterr().err
+
+
+def test_gold_trees_may_go_over_several_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold, predicted = tmp_path / "gold.mrg", tmp_path / "predicted.mrg"
+    predicted.write_text(f"{DOG}\n{DOG}\n")
+    below = DOG.removeprefix("(TOP ")
+    gold.write_text("( " + below.replace(" (", "\n  (") + f"\n\n( {below}")
+    assert main(["score-trees", str(gold), str(predicted), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["valid"], report["recall"], report["precision"]) == (2, 100, 100)
+    gold.write_text(f"{DOG})\n{DOG}\n")
+    assert main(["score-trees", str(gold), str(predicted), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 1, "as EVALB has it, line by line"
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not EVALB.is_dir(), reason="needs ../shared/data/evalb")
 @pytest.mark.parametrize("case", ["noise", "broken", "long", "xx-tags"])

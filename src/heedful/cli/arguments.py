@@ -166,8 +166,14 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _score_trees(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("gold", metavar="GOLD", help="bracketed trees, one a line")
-    parser.add_argument("predicted", metavar="PRED", help="a parser's, line by line of the same sentences")
+    parser.add_argument("gold", metavar="GOLD", help="bracketed trees, one a line or spread over several")
+    parser.add_argument("predicted", metavar="PRED", help="a parser's, one a line, of the same sentences")
+    parser.add_argument(
+        "--gold-tags",
+        action="store_true",
+        help="tags of GOLD in PRED too, as evaluate has them: EVALB leaves out punctuation by each side's own tags, "
+        "and a comma tagged as a noun is one word too many, an error",
+    )
     parser.add_argument("--parameters", metavar="FILE.prm", help="as EVALB's; default what its nk.prm says")
     parser.add_argument("--json", action="store_true", help="for programs")
 

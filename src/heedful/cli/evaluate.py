@@ -66,7 +66,10 @@ def _evaluate_trees(arguments: argparse.Namespace) -> int:
     corpus = TreeCorpus.read(arguments.test_trees, config)
     # as they are in the file against trees over the words that cleaning leaves: EVALB deletes the others
     both = ((rooted(tree), clean(tree, config)) for _, tree in read_trees(arguments.test_trees))
-    whole, gold = zip(*((tree, cleaned) for tree, cleaned in both if cleaned), strict=True)
+    kept = [(tree, cleaned) for tree, cleaned in both if cleaned]
+    if not kept:
+        raise HeedfulError(f"{arguments.test_trees} has no tree with a word in it")
+    whole, gold = zip(*kept, strict=True)
     options = {**given_fields(arguments, SearchConfig), "precision": arguments.precision}
     trees = [found.trees[0] for found in parser.parse([tree.words() for tree in gold], **options)]
     pairs = [pair_of(tree, Linearisation(config)) for tree in gold]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from heedful.cli.fields import given_fields
 from heedful.cli.translate import destination, load
 from heedful.data.corpus import read_lines
-from heedful.data.treebank.cleaning import clean
+from heedful.data.treebank.cleaning import TRACE, clean, rooted
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.reading import trees_in
-from heedful.data.treebank.tree import Tree
+from heedful.data.treebank.tree import Leaf, Tree, with_leaves
 from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
 from heedful.evaluation.brackets import as_json, render
@@ -29,10 +29,38 @@ def score_trees(arguments: argparse.Namespace) -> int:
     """EVALB's figures of one file of trees against another."""
     path = arguments.parameters
     parameters = read_parameters(read_lines(path), path) if path else Parameters()
-    # a line may be blank, and then its sentence is a skip
-    scores = score(read_lines(arguments.gold), read_lines(arguments.predicted, allow_empty=True), parameters)
+    gold = _one_a_line(arguments.gold)
+    predicted = list(read_lines(arguments.predicted, allow_empty=True))  # a blank line's sentence is a skip
+    if arguments.gold_tags:
+        predicted[: len(gold)] = map(_with_tags_of, gold, predicted)
+    scores = score(gold, predicted, parameters)
     print(json.dumps(as_json(scores), ensure_ascii=False, indent=2) if arguments.json else render(scores))
     return 0
+
+
+def _one_a_line(path: str) -> list[str]:
+    """The lines of a file; where its trees go over several, each on one, under a root as `parse` writes it."""
+    lines = list(read_lines(path))
+    if all(line.count("(") == line.count(")") for line in lines):
+        return lines
+    try:
+        return [str(rooted(tree)) for _, tree in trees_in(lines)]
+    except ValueError:  # EVALB's way with a line that is no tree is to leave it out
+        return lines
+
+
+def _with_tags_of(gold: str, predicted: str) -> str:
+    """The predicted tree with the gold one's tags, if it has as many words, traces counted or not."""
+    try:
+        [(_, own)], [(_, guess)] = trees_in([gold]), trees_in([predicted])
+    except ValueError:
+        return predicted
+    tags, words = own.tags(), guess.words()
+    if len(tags) != len(words):
+        tags = [tag for tag in tags if tag != TRACE]
+    if len(tags) != len(words):
+        return predicted
+    return str(with_leaves(guess, list(map(Leaf, tags, words))))
 
 
 def parse(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """What may come next: a filter sets the log-probability of every token that may not to minus infinity.
 
-What it leaves keeps its log-probability as the model gave it.
+What it leaves keeps its log-probability as the model gave it, but for a leaf that is known (`FormTree`).
 """
 
 from collections.abc import Sequence

@@ -103,7 +103,8 @@ class FormTree:
     """Every sequence is, once ended, one bracket over exactly its sentence's words, in at most so many tokens.
 
     `words` are the numbers of words, at least 1; a tree over n words needs n + 3 tokens, EOS included, so
-    `max_lengths` are not below. `leaves`, where given, are the leaf token of each word; `FREE` stands for any.
+    `max_lengths` are not below. `leaves`, where given, are the leaf token of each word; `FREE` stands for any. One
+    that is given is as probable as all leaves together: which one comes was known before, that one comes was not.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class FormTree:
         self._closing = torch.zeros(tokens.vocab_size, dtype=torch.int64, device=device)
         opening = torch.tensor(tokens.opening, device=device)
         self._closing[opening] = torch.tensor(tokens.closing, device=device)
+        self._leaves = torch.tensor(tokens.leaves, device=device)
         for kind, some in ((_LEAF, tokens.leaves), (_OPEN, tokens.opening), (_CLOSE, tokens.closing)):
             self._kinds[list(some)] = kind
         # [what may come, vocab]: nothing, leaves, opening brackets, both
@@ -143,14 +145,15 @@ class FormTree:
         place, innermost = self._place(tokens, sentences)
         moves = self._moves(place)
         closing, leaf = self._closing[innermost].unsqueeze(1), moves.leaf
-        kept = [(closing, moves.close), (torch.full_like(closing, self.eos), moves.end)]
+        single = (closing, moves.close), (torch.full_like(closing, self.eos), moves.end)
+        kept = [(token, allowed, log_probs.gather(1, token)) for token, allowed in single]
         if self._given is not None:
             given = self._given[sentences, (self.words[sentences] - place.unused).clamp(max=self._given.size(1) - 1)]
-            kept.append((given.clamp(min=0).unsqueeze(1), leaf & (given != FREE)))
+            any_leaf = log_probs[:, self._leaves].logsumexp(1, keepdim=True)
+            kept.append((given.clamp(min=0).unsqueeze(1), leaf & (given != FREE), any_leaf))
             leaf = leaf & (given == FREE)
-        values = [log_probs.gather(1, token) for token, _ in kept]
         log_probs += self._barred[leaf + 2 * moves.open]
-        for (token, allowed), value in zip(kept, values, strict=True):
+        for token, allowed, value in kept:
             log_probs.scatter_(1, token, value.where(allowed.unsqueeze(1), log_probs.gather(1, token)))
         return log_probs
 

@@ -143,6 +143,7 @@ _PARSING = {
     "attention_dropout": "chosen on section 22, not stated; as dropout",
     "lr": "chosen on section 22, not stated; base's schedule with factor 1",
     "max_steps": "not stated; base's",
+    "average_last": "not stated for the parser; base's",
     "vocab_size": "of the words, 16,000 for WSJ alone; pass --vocab-size 32000 for the semi-supervised setting",
     "vocabulary": "separate: a tree's symbols are whole, some hundred of them; the paper does not say what its own "
     "vocabulary holds",
@@ -168,7 +169,11 @@ def section(recipe: Recipe, field: str) -> str:
     """Where in the paper a field's value stands; nowhere is said too."""
     if field == "dropout" and recipe.name == "big-en-fr":
         return "Section 6.1"
-    sections = _SECTIONS | _PARSING_SECTIONS if recipe.trees else _SECTIONS
+    sections = _SECTIONS
+    if recipe.trees:
+        if field in _PARSING and field not in _PARSING_SECTIONS:
+            return "Section 6.3 does not say"
+        sections = _SECTIONS | _PARSING_SECTIONS
     return f"Section {sections[field]}" if field in sections else "not in the paper"
 
 

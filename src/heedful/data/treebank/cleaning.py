@@ -11,7 +11,7 @@ from heedful.errors import HeedfulError
 
 _ROOTS = ("", ROOT, "ROOT", "S1", "VROOT")
 """Labels of outer brackets in treebanks and in parsers' output."""
-_TRACE = "-NONE-"
+TRACE = "-NONE-"
 _CATEGORY = re.compile(r"^([^-=|]+)[-=|].*")
 """A category and what follows it: -SBJ, =2, the second reading of PRT|ADVP. -LRB- begins with a dash and stays."""
 
@@ -39,7 +39,7 @@ def clean(tree: Tree, config: TreeConfig) -> Tree | None:
     levels: list[list[Node]] = [[]]
     for event, node in events(rooted(tree)):
         if isinstance(node, Leaf):
-            if config.traces or node.tag != _TRACE:
+            if config.traces or node.tag != TRACE:
                 levels[-1].append(node)
         elif event == "open":
             if not node.children and config.empty_nodes == "error":

@@ -16,6 +16,7 @@ from heedful.data.corpus import Corpus
 from heedful.data.treebank.cleaning import clean_trees
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.linearisation import Linearisation
+from heedful.data.treebank.reading import SPACES
 from heedful.data.treebank.substitution import Substitution
 from heedful.data.treebank.tree import Tree
 
@@ -85,5 +86,5 @@ def sentence(words: Sequence[str]) -> str:
 
 
 def escaped(word: str) -> str:
-    """A word of text as a tree may hold it."""
-    return word.replace("(", "-LRB-").replace(")", "-RRB-")
+    """A word of text as a tree may hold it: no bracket, no space, and something."""
+    return SPACES.sub("_", word.replace("(", "-LRB-").replace(")", "-RRB-")) or "_"

@@ -11,6 +11,8 @@ from heedful.errors import HeedfulError
 
 _TOKEN = re.compile(r"[()]|[^ \t\n\r\f\v()]+")
 """Brackets, and what stands between them. Only ASCII spaces separate: a word may hold a no-break space."""
+SPACES = re.compile(r"[ \t\n\r\f\v]+")
+"""What separates."""
 
 
 @dataclass
@@ -78,6 +80,8 @@ def _text(stack: list[_Bracket], text: str) -> None:
         raise ValueError(f"{text!r} stands outside of any bracket; only trees may stand here")
     bracket = stack[-1]
     if bracket.label is None:
+        if any(map(str.isspace, text)):
+            raise ValueError(f"a space in the label {text!r}; take it out, labels are one symbol of a target each")
         bracket.label = text
     elif bracket.word is not None or bracket.children:
         raise ValueError(f"{text!r} is one word too many in its bracket; a word stands alone with its tag")
