@@ -226,8 +226,10 @@ def test_gold_tags_say_what_is_punctuation(tmp_path: Path, capsys: pytest.Captur
     counts = {}
     for flags in ([], ["--gold-tags"]):
         assert main(["score-trees", str(gold), str(predicted), "--json", *flags]) == 0
-        report = json.loads(capsys.readouterr().out)
+        shown = capsys.readouterr()
+        report = json.loads(shown.out)
         counts[bool(flags)] = report["errors"], report["valid"]
+        assert ("2 of the errors are of tags alone" in shown.err) is not bool(flags)
     assert counts == {False: (4, 0), True: (2, 2)}
     gold.write_text(f"{DOG}\n")
     assert main(["score-trees", str(gold), str(predicted), "--gold-tags"]) == 2

@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,8 @@ from heedful.evaluation.evalb import Parameters, read_parameters
 if TYPE_CHECKING:
     from heedful.decoding.parser import Parser
 
+logger = logging.getLogger("heedful")
+
 
 def score_trees(arguments: argparse.Namespace) -> int:
     """EVALB's figures of one file of trees against another."""
@@ -31,9 +34,12 @@ def score_trees(arguments: argparse.Namespace) -> int:
     parameters = read_parameters(read_lines(path), path) if path else Parameters()
     gold = _one_a_line(arguments.gold)
     predicted = list(read_lines(arguments.predicted, allow_empty=True))  # a blank line's sentence is a skip
-    if arguments.gold_tags:
-        predicted[: len(gold)] = map(_with_tags_of, gold, predicted)
-    scores = score(gold, predicted, parameters)
+    retagged = [*map(_with_tags_of, gold, predicted), *predicted[len(gold) :]]
+    scores = score(gold, retagged if arguments.gold_tags else predicted, parameters)
+    if scores.all.errors and not arguments.gold_tags:
+        fewer = scores.all.errors - score(gold, retagged, parameters).all.errors
+        if fewer:
+            logger.warning("%d of the errors are of tags alone, which say what is punctuation: see --gold-tags", fewer)
     print(json.dumps(as_json(scores), ensure_ascii=False, indent=2) if arguments.json else render(scores))
     return 0
 
