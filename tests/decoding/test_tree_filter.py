@@ -1,5 +1,6 @@
 """The filter allows exactly the trees: all of them, and nothing else, whatever the model would rather say."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -34,8 +35,9 @@ def is_tree(order: Any, symbols: list[str], words: int) -> bool:
     return True
 
 
-def made_by(filter_: FormTree, sentence: int, unchanged: bool = True) -> set[tuple[str, ...]]:
-    """Every sequence that the filter lets through, by trying all of them."""
+def made_by(filter_: FormTree, sentence: int, given: Sequence[int] = ()) -> set[tuple[str, ...]]:
+    """Every sequence that the filter lets through, by trying all of them; only a given leaf changes its value."""
+    leaves = list(TOKENS.leaves)
     found, waiting = set(), [()]
     while waiting:
         begun: tuple[int, ...] = waiting.pop()
@@ -44,8 +46,10 @@ def made_by(filter_: FormTree, sentence: int, unchanged: bool = True) -> set[tup
         [after] = filter_(before.clone(), tokens, torch.tensor([sentence]))
         allowed = (after > -torch.inf).nonzero().flatten().tolist()
         assert allowed, f"a dead end: {names(begun)}"
-        if unchanged:
-            assert torch.equal(after[allowed], before[0, allowed])
+        expected, read = before[0].clone(), sum(token in leaves for token in begun)
+        if read < len(given) and given[read] != FREE:
+            expected[given[read]] = before[:, leaves].logsumexp(1)
+        assert torch.equal(after[allowed], expected[allowed])
         for token in allowed:
             if token == EOS:
                 found.add(tuple(names(begun)))
@@ -72,8 +76,9 @@ def test_all_trees_and_nothing_else(order: Any, words: int, most: int) -> None:
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_tags_of_words_may_be_given(order: Any) -> None:
-    given = FormTree(TOKENS, order, torch.tensor([2, 3]), torch.tensor([5, 6]), [[4, -1], [7, 7, 4]])
-    first, second = made_by(given, 0, unchanged=False), made_by(given, 1, unchanged=False)
+    tags = [4, FREE], [7, 7, 4]
+    given = FormTree(TOKENS, order, torch.tensor([2, 3]), torch.tensor([5, 6]), tags)
+    first, second = made_by(given, 0, tags[0]), made_by(given, 1, tags[1])
     leaves = [{tuple(s for s in symbols if s in ("NN", "XX")) for symbols in each} for each in (first, second)]
     assert leaves == [{("NN", "NN"), ("NN", "XX")}, {("XX", "XX", "NN")}]
 

@@ -5,7 +5,7 @@ import itertools
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,9 @@ def score_trees(arguments: argparse.Namespace) -> int:
     parameters = read_parameters(read_lines(path), path) if path else Parameters()
     gold = _one_a_line(arguments.gold)
     predicted = list(read_lines(arguments.predicted, allow_empty=True))  # a blank line's sentence is a skip
-    retagged = [*map(_with_tags_of, gold, predicted), *predicted[len(gold) :]]
-    scores = score(gold, retagged if arguments.gold_tags else predicted, parameters)
+    scores = score(gold, _with_tags_of(gold, predicted) if arguments.gold_tags else predicted, parameters)
     if scores.all.errors and not arguments.gold_tags:
-        fewer = scores.all.errors - score(gold, retagged, parameters).all.errors
+        fewer = scores.all.errors - score(gold, _with_tags_of(gold, predicted), parameters).all.errors
         if fewer:
             logger.warning("%d of the errors are of tags alone, which say what is punctuation: see --gold-tags", fewer)
     print(json.dumps(as_json(scores), ensure_ascii=False, indent=2) if arguments.json else render(scores))
@@ -55,7 +54,12 @@ def _one_a_line(path: str) -> list[str]:
         return lines
 
 
-def _with_tags_of(gold: str, predicted: str) -> str:
+def _with_tags_of(gold: Sequence[str], predicted: Sequence[str]) -> list[str]:
+    """As many predicted trees as there were, each with its gold one's tags."""
+    return [*map(_retagged, gold, predicted), *predicted[len(gold) :]]
+
+
+def _retagged(gold: str, predicted: str) -> str:
     """The predicted tree with the gold one's tags, if it has as many words, traces counted or not."""
     try:
         [(_, own)], [(_, guess)] = trees_in([gold]), trees_in([predicted])

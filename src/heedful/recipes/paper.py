@@ -100,9 +100,6 @@ _SECTIONS = {
     "length_penalty_kind": "6.1",
     "max_extra_tokens": "6.1",
 }
-_PARSING_SECTIONS = dict.fromkeys(
-    ("layers", "d_model", "vocab_size", "beam_size", "length_penalty", "max_extra_tokens"), "6.3"
-)
 _DEPARTURES = {
     "tokenizer": "SentencePiece's byte-pair encoding of the text as it stands, with bytes for rare characters, instead "
     "of a BPE of tokenised text: nothing has to be done before or after",
@@ -154,6 +151,9 @@ _PARSING = {
     "broken output",
     "treebank": "no WSJ comes along: LDC99T42 needs a licence, and a score on other trees is not comparable",
 }
+_PARSING_SECTIONS = dict.fromkeys(_PARSING, "6.3 does not say") | dict.fromkeys(
+    ("layers", "d_model", "vocab_size", "beam_size", "length_penalty", "max_extra_tokens"), "6.3"
+)
 SUSTAINED = 9.5e12
 """FLOPs per second that the paper assumes of a P100 (Section 6.1, footnote 5)."""
 _HOURS = {"base": 12.0, "big": 84.0}
@@ -169,11 +169,7 @@ def section(recipe: Recipe, field: str) -> str:
     """Where in the paper a field's value stands; nowhere is said too."""
     if field == "dropout" and recipe.name == "big-en-fr":
         return "Section 6.1"
-    sections = _SECTIONS
-    if recipe.trees:
-        if field in _PARSING and field not in _PARSING_SECTIONS:
-            return "Section 6.3 does not say"
-        sections = _SECTIONS | _PARSING_SECTIONS
+    sections = _SECTIONS | _PARSING_SECTIONS if recipe.trees else _SECTIONS
     return f"Section {sections[field]}" if field in sections else "not in the paper"
 
 

@@ -9,9 +9,9 @@ from heedful.data.corpus import read_lines
 from heedful.data.treebank.tree import Leaf, Node, Tree
 from heedful.errors import HeedfulError
 
-_TOKEN = re.compile(r"[()]|[^ \t\n\r\f\v()]+")
+_TOKEN = re.compile(r"[()]|[^\s()]+", re.ASCII)
 """Brackets, and what stands between them. Only ASCII spaces separate: a word may hold a no-break space."""
-SPACES = re.compile(r"[ \t\n\r\f\v]+")
+SPACES = re.compile(r"\s+", re.ASCII)
 """What separates."""
 
 
@@ -80,7 +80,7 @@ def _text(stack: list[_Bracket], text: str) -> None:
         raise ValueError(f"{text!r} stands outside of any bracket; only trees may stand here")
     bracket = stack[-1]
     if bracket.label is None:
-        if any(map(str.isspace, text)):
+        if text.split() != [text]:
             raise ValueError(f"a space in the label {text!r}; take it out, labels are one symbol of a target each")
         bracket.label = text
     elif bracket.word is not None or bracket.children:
