@@ -16,7 +16,8 @@ $(VENV)/.complete: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@$(BIN)/python -c 'from heedful.decoding.native.library import library; library()'  # compiles where that is possible
+	@$(BIN)/python -c 'from heedful.decoding.native.library import library; library()'  # both compile where they can
+	@$(BIN)/python -c 'from heedful.kernels.cpu.library import library; library()'
 	@touch $@
 
 demo: setup

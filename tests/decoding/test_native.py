@@ -312,34 +312,6 @@ def test_ctrl_c_ends_a_search(make_translator: Make) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_no_compiler_is_said_once_and_is_no_error(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(logging.getLogger("heedful"), "propagate", True)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    native.library.cache_clear()
-    try:
-        assert native.library() is None
-        assert native.library() is None
-        assert [record.getMessage() for record in caplog.records] == [
-            "no C++ compiler was found; translating takes the plain path, which is slower"
-        ]
-        broken = tmp_path / "c++"
-        broken.write_text("#!/bin/sh\necho 'x.cpp:1: error: no such header' >&2\nexit 1\n")
-        broken.chmod(0o755)
-        native.library.cache_clear()
-        assert native.library() is None
-        assert "x.cpp:1: error: no such header" in caplog.records[-1].getMessage()
-        monkeypatch.setenv(native.SWITCH, "off")
-        native.library.cache_clear()
-        assert native.library() is None
-        assert len(caplog.records) == 3
-    finally:
-        monkeypatch.undo()
-        native.library.cache_clear()
-
-
 @compiled
 def test_weights_of_another_kind_are_not_flattened(tokenizers: Any) -> None:
     assert random_model("transformer", tokenizers).flat() is not None

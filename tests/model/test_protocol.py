@@ -81,9 +81,10 @@ def test_every_real_source_token_matters_to_every_position(model: Model, make: C
         assert ((after - before).abs().amax(-1) > 1e-7).all()
 
 
-def test_no_position_sees_a_later_one(model: Model, make: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_no_position_sees_a_later_one(model: Model, make: Callable[..., Any], dtype: torch.dtype) -> None:
     """In evaluation: in training, BatchNorm's statistics are the known exception."""
-    model.eval()
+    model.eval().to(dtype)
     source, source_mask, target, target_mask = make([5], [7])
     before = model(source, source_mask, target, target_mask)
     seen = 0
@@ -93,7 +94,8 @@ def test_no_position_sees_a_later_one(model: Model, make: Callable[..., Any]) ->
         after = model(source, source_mask, changed, target_mask)
         assert torch.equal(after[:, :position], before[:, :position])
         seen += not torch.equal(after[:, position:], before[:, position:])
-    assert seen  # not always all: without skip connections a dead ReLU swallows what is before it
+    # not always all: without skip connections a dead ReLU swallows what is before it, or float32's precision does
+    assert seen or dtype == torch.float32
 
 
 @pytest.mark.parametrize("training", [True, False])

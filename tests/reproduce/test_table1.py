@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from heedful import kernels
 from heedful.cli.main import main
 from heedful.model.convolution import Convolution
 from heedful.model.restricted import RestrictedAttention
@@ -47,7 +48,7 @@ def test_multiply_adds_are_the_paper_s_terms(name: str, mixing: Cost, projection
 @pytest.mark.parametrize("name", BY_NAME)
 def test_multiply_adds_are_half_of_torch_s_flops(name: str) -> None:
     plain = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
-    with plain, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with plain, kernels.plain(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         run(BY_NAME[name].build(71, 24), torch.randn(1, 71, 24))
     assert 2 * work(BY_NAME[name], 71, 24).multiply_adds == counter.get_total_flops()
 

@@ -1,39 +1,47 @@
-"""Equation 1 over short sequences: one program a head and sentence, which holds all of its scores.
+"""Equation 1 over short sequences: what autograd and the layout of heads ask for around a kernel.
 
 Kernels made for long sequences walk over blocks of keys; a sentence is one block, and most of such a kernel's time is
 overhead. Here queries, keys and values are read once and the context is written once, backward likewise.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
-LONGEST, WIDEST = 64, 128
-"""Queries or keys of a sentence, and d_k or d_v of a head, that one program holds."""
+from heedful import kernels
 
 
-def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
-    """softmax(QK^T / sqrt(d_k))V; a query that may look nowhere gets zeros.
+def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, causal: bool) -> Tensor | None:
+    """softmax(QK^T / sqrt(d_k))V; a query that may look nowhere gets zeros. None where there is no kernel for it.
 
-    Shapes: query, key and value `[batch, heads, query or key, d_k or d_v]`, seen `[batch, key]` bool, True where
-    attention may look; the result's memory is `[batch, query, heads, d_v]`.
+    Shapes: query, key and value `[batch, heads, query or key, d_k or d_v]`, seen `[batch, query or 1, key]` bool,
+    True where attention may look; the result's memory is `[batch, query, heads, d_v]`.
     """
-    context: Tensor = _ShortAttention.apply(query, key, value, seen, causal)
+    backend = kernels.backend(query)
+    by_query = seen is not None and seen.size(1) > 1
+    if backend is None or not backend.fits(query.size(2), key.size(2), key.size(3), value.size(3), by_query):
+        return None
+    context: Tensor = _ShortAttention.apply(query, key, value, seen, causal, backend)
     return context
 
 
 class _ShortAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        seen: Tensor | None,
+        causal: bool,
+        backend: kernels.Backend,
+    ) -> Tensor:
         query, key, value = (_rows(each) for each in (query, key, value))
         [context] = _empty(query, value.size(3))
-        _launch(_forward, causal, seen, (query, key, value), (context,))
+        backend.attend((query, key, value), context, seen, causal)
         ctx.save_for_backward(query, key, value, seen)
-        ctx.causal = causal
+        ctx.causal, ctx.backend = causal, backend
         return context
 
     @staticmethod
@@ -44,8 +52,8 @@ class _ShortAttention(torch.autograd.Function):
             grads = _empty(query, d_k, d_k, d_v)
         else:
             grads = [*_empty(query, d_k), *_empty(key, d_k, d_v)]
-        _launch(_backward, ctx.causal, seen, (query, key, value, _rows(grad)), grads)
-        return *grads, None, None
+        ctx.backend.attend_backward((query, key, value, _rows(grad)), grads, seen, ctx.causal)
+        return *grads, None, None, None
 
 
 def split(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
@@ -81,129 +89,3 @@ def _empty(like: Tensor, *widths: int) -> list[Tensor]:
     packed = like.new_empty(batch, length, heads * sum(widths))
     parts = packed.split([heads * width for width in widths], -1)
     return [part.view(batch, length, heads, -1).transpose(1, 2) for part in parts]
-
-
-def _launch(kernel: Any, causal: bool, seen: Tensor | None, read: Sequence[Tensor], written: Sequence[Tensor]) -> None:
-    query, key, value = read[:3]
-    (batch, heads, queries, d_k), keys, d_v = query.shape, key.size(2), value.size(3)
-    mask = query if seen is None else seen.view(torch.uint8)
-    blocks = [max(16, triton.next_power_of_2(size)) for size in (queries, keys, d_k, d_v)]
-    places = [number for each in (*read, *written) for number in (each, *each.stride()[:3])]
-    with torch.cuda.device_of(query):  # which need not be the current one
-        kernel[(batch * heads,)](
-            *(*places, mask, mask.stride(0), mask.stride(1), heads, queries, keys, d_k**-0.5, d_k, d_v),
-            causal=causal,
-            masked=seen is not None,
-            block_queries=blocks[0],
-            block_keys=blocks[1],
-            block_k=blocks[2],
-            block_v=blocks[3],
-            exact="ieee" if query.dtype == torch.float32 else "tf32",
-            num_warps=4 if max(blocks) > 32 else 2,
-        )
-
-
-@triton.jit
-def _load(base, batch_stride, head_stride, row_stride, batch, head, rows, columns, length, width):
-    """[rows, columns] of one head, zeros beyond its length and width."""
-    inside = (rows[:, None] < length) & (columns[None, :] < width)
-    places = base + batch * batch_stride + head * head_stride + rows[:, None] * row_stride + columns[None, :]
-    return tl.load(places, mask=inside, other=0.0)
-
-
-@triton.jit
-def _store(base, batch_stride, head_stride, row_stride, batch, head, rows, columns, length, width, x):
-    inside = (rows[:, None] < length) & (columns[None, :] < width)
-    places = base + batch * batch_stride + head * head_stride + rows[:, None] * row_stride + columns[None, :]
-    tl.store(places, x.to(base.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _weights(
-    q,
-    k,
-    mask,
-    mask_batch,
-    mask_key,
-    batch,
-    query,
-    key,
-    keys,
-    scale,
-    causal: tl.constexpr,
-    masked: tl.constexpr,
-    exact: tl.constexpr,
-):
-    """softmax(QK^T · scale), zeros where attention may not look."""
-    scores = tl.dot(q, tl.trans(k), input_precision=exact) * scale
-    visible = key[None, :] < keys
-    if masked:
-        visible = (
-            visible & (tl.load(mask + batch * mask_batch + key * mask_key, mask=key < keys, other=0) != 0)[None, :]
-        )
-    visible = visible & ((key[None, :] <= query[:, None]) | (not causal))
-    scores = tl.where(visible, scores, -1.0e30)
-    exponentials = tl.where(visible, tl.exp(scores - tl.max(scores, 1)[:, None]), 0.0)
-    total = tl.sum(exponentials, 1)
-    return exponentials / tl.where(total > 0.0, total, 1.0)[:, None]
-
-
-_VARYING = ["mask_batch", "mask_key", "heads", "queries", "keys"]
-"""For whose values no kernels of their own are compiled."""
-
-
-@triton.jit(do_not_specialize=_VARYING)
-def _forward(
-    q, q_batch, q_head, q_row,
-    k, k_batch, k_head, k_row,
-    v, v_batch, v_head, v_row,
-    out, out_batch, out_head, out_row,
-    mask, mask_batch, mask_key, heads, queries, keys, scale, d_k, d_v,
-    causal: tl.constexpr, masked: tl.constexpr,
-    block_queries: tl.constexpr, block_keys: tl.constexpr, block_k: tl.constexpr, block_v: tl.constexpr,
-    exact: tl.constexpr,
-):  # fmt: skip
-    program = tl.program_id(0).to(tl.int64)  # a batch may have more than 2^31 components
-    batch, head = program // heads, program % heads
-    query, key = tl.arange(0, block_queries), tl.arange(0, block_keys)
-    column_k, column_v = tl.arange(0, block_k), tl.arange(0, block_v)
-    q_tile = _load(q, q_batch, q_head, q_row, batch, head, query, column_k, queries, d_k)
-    k_tile = _load(k, k_batch, k_head, k_row, batch, head, key, column_k, keys, d_k)
-    v_tile = _load(v, v_batch, v_head, v_row, batch, head, key, column_v, keys, d_v)
-    p = _weights(q_tile, k_tile, mask, mask_batch, mask_key, batch, query, key, keys, scale, causal, masked, exact)
-    context = tl.dot(p.to(v_tile.dtype), v_tile, input_precision=exact)
-    _store(out, out_batch, out_head, out_row, batch, head, query, column_v, queries, d_v, context)
-
-
-@triton.jit(do_not_specialize=_VARYING)
-def _backward(
-    q, q_batch, q_head, q_row,
-    k, k_batch, k_head, k_row,
-    v, v_batch, v_head, v_row,
-    grad, grad_batch, grad_head, grad_row,
-    dq, dq_batch, dq_head, dq_row,
-    dk, dk_batch, dk_head, dk_row,
-    dv, dv_batch, dv_head, dv_row,
-    mask, mask_batch, mask_key, heads, queries, keys, scale, d_k, d_v,
-    causal: tl.constexpr, masked: tl.constexpr,
-    block_queries: tl.constexpr, block_keys: tl.constexpr, block_k: tl.constexpr, block_v: tl.constexpr,
-    exact: tl.constexpr,
-):  # fmt: skip
-    program = tl.program_id(0).to(tl.int64)  # a batch may have more than 2^31 components
-    batch, head = program // heads, program % heads
-    query, key = tl.arange(0, block_queries), tl.arange(0, block_keys)
-    column_k, column_v = tl.arange(0, block_k), tl.arange(0, block_v)
-    q_tile = _load(q, q_batch, q_head, q_row, batch, head, query, column_k, queries, d_k)
-    k_tile = _load(k, k_batch, k_head, k_row, batch, head, key, column_k, keys, d_k)
-    v_tile = _load(v, v_batch, v_head, v_row, batch, head, key, column_v, keys, d_v)
-    g_tile = _load(grad, grad_batch, grad_head, grad_row, batch, head, query, column_v, queries, d_v)
-    p = _weights(q_tile, k_tile, mask, mask_batch, mask_key, batch, query, key, keys, scale, causal, masked, exact)
-    d_p = tl.dot(g_tile, tl.trans(v_tile), input_precision=exact)
-    # the softmax's Jacobian: P ∘ (dP - the row's sum of P ∘ dP)
-    d_scores = (p * (d_p - tl.sum(p * d_p, 1)[:, None]) * scale).to(q_tile.dtype)
-    _store(dq, dq_batch, dq_head, dq_row, batch, head, query, column_k, queries, d_k,
-           tl.dot(d_scores, k_tile, input_precision=exact))  # fmt: skip
-    _store(dk, dk_batch, dk_head, dk_row, batch, head, key, column_k, keys, d_k,
-           tl.dot(tl.trans(d_scores), q_tile, input_precision=exact))  # fmt: skip
-    _store(dv, dv_batch, dv_head, dv_row, batch, head, key, column_v, keys, d_v,
-           tl.dot(tl.trans(p.to(g_tile.dtype)), g_tile, input_precision=exact))  # fmt: skip

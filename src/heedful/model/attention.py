@@ -121,10 +121,15 @@ class MultiHeadAttention(nn.Module):
         self, x: Float[Tensor, "batch length d_model"], start: int = 0
     ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
         """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position."""
-        query, key, value = map(self._split, _parts(F.linear(x, self.weight, self.bias), self.sizes))
-        if self.rotary is not None:
-            query, key = self.rotary(query, start), self.rotary(key, start)
-        return query, KeysValues(key, value)
+        packed = F.linear(x, self.weight, self.bias)
+        if self.rotary is None:
+            query, key, value = map(self._split, _parts(packed, self.sizes))
+            return query, KeysValues(key, value)
+        # queries and keys at once, as if there were twice as many heads
+        both, value = _parts(packed, [self.sizes[0] + self.sizes[1], self.sizes[2]])
+        turned = self.rotary(both.view(*both.shape[:2], 2 * self.heads, -1).transpose(1, 2), start)
+        query, key = map(self._split, _parts(turned.transpose(1, 2).flatten(2), self.sizes[:2]))
+        return query, KeysValues(key, self._split(value))
 
     def queries(
         self, x: Float[Tensor, "batch query d_model"], positions: Int[Tensor, "batch query"] | None = None
@@ -191,8 +196,8 @@ class MultiHeadAttention(nn.Module):
 
 
 def _parts(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-    """`torch.split` of the components; on a GPU it does not copy the gradients of what one kernel attends to."""
-    if not kernels.usable(packed.device):
+    """`torch.split` of the components, which does not copy the gradients of what one kernel attends to."""
+    if kernels.backend(packed) is None:
         return torch.split(packed, sizes, dim=-1)
     from heedful.kernels.attention import split
 
@@ -201,10 +206,10 @@ def _parts(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
 
 def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor:
     """Equation 1 without its weights, by the kernel that is fastest here."""
+    if (context := _in_one_kernel(query, past, mask, causal)) is not None:
+        return context
     if query.is_cpu and torch.is_grad_enabled() and query.size(2) * past.keys.size(2) <= _SHORT:
         return _short_attention(query, past, mask, causal)
-    if kernels.usable(query.device) and (context := _in_one_kernel(query, past, mask, causal)) is not None:
-        return context
     if causal and mask is not None:
         mask, causal = mask & causal_mask(query.size(2), query.device), False
     with sdpa_kernel(list(_BACKENDS)) if query.is_cuda else nullcontext():
@@ -212,13 +217,12 @@ def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal
 
 
 def _in_one_kernel(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor | None:
-    """Equation 1 on a GPU over a short sequence, under a mask of keys alone; None where it is neither."""
-    from heedful.kernels.attention import LONGEST, WIDEST, short_attention
+    """Equation 1 over a short sequence under a mask that is the same for all heads; None where no kernel does it."""
+    from heedful.kernels.attention import short_attention
 
-    longest, widest = max(query.size(2), past.keys.size(2)), max(query.size(3), past.values.size(3))
-    if longest > LONGEST or widest > WIDEST or (mask is not None and mask.shape[1:3] != (1, 1)):
+    if mask is not None and mask.size(1) != 1:
         return None
-    seen = None if mask is None else mask[:, 0, 0].expand(query.size(0), -1)
+    seen = None if mask is None else mask[:, 0].expand(query.size(0), -1, -1)
     return short_attention(query, *past, seen, causal)
 
 

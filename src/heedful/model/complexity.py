@@ -87,9 +87,9 @@ def activation_bytes(
 ) -> int:
     """What one pair of so many tokens holds between the forward and the backward pass, to about a fifth.
 
-    Operands of products, and what norms and dropout remember, all in bfloat16 where that is the precision. Attention
-    keeps its weights where it is not `fused`, as on a CPU, and where there is dropout on them. The projection's part
-    is in chunks and small.
+    Operands of products, and what norms and dropout remember, all in bfloat16 where that is the precision. Where
+    kernels are not `fused`, attention keeps its weights, which it does too where there is dropout on them, and
+    residual connections keep their masks. The projection's part is in chunks and small.
     """
     width = _HALF if precision == "bfloat16" else _FULL
     d_model = config.d_model
@@ -97,10 +97,12 @@ def activation_bytes(
     if isinstance(config, RecurrentConfig):
         return _FULL * _recurrent_activations(config, source, target, dropped)
     heads = _heads(config)
-    around = dropped + (d_model if config.norm != "none" else 0)  # a sublayer's dropout mask, its norm's input
+    around = d_model if config.norm != "none" else 0  # of a sublayer: its norm's input, its dropout mask
+    around += 0 if fused else dropped
     # for each key: softmax, mask and their product, or the softmax alone
     weights = config.heads * (3 if config.attention_dropout else int(not fused))
-    attention = d_model + heads.value * 2  # its input, and its output before and after the heads are joined
+    # its input, and its output before and after the heads are joined; a kernel writes those of all positions joined
+    attention = d_model + heads.value * (1 if fused and not config.neighbourhood else 2)
     feed_forward = d_model + config.d_ff
     centred, causal = _seen(config, source, target)
     meeting = heads.key + heads.value
@@ -108,8 +110,12 @@ def activation_bytes(
     encoder += centred.operands(source) * meeting + centred.pairs(source) * weights
     own = target * (attention + heads.key) + causal.operands(target) * meeting + causal.pairs(target) * weights
     cross = attention + heads.key + weights * source
-    decoder = own + target * (cross + feed_forward + 3 * around)
     memory = source * meeting
+    if fused and config.positions == "rotary" and not config.neighbourhood:
+        # values keep what stands beside them: keys and queries before they were turned
+        encoder, own = encoder + source * 2 * heads.key, own + target * 2 * heads.key
+        memory += source * heads.key * config.rotary_cross_attention
+    decoder = own + target * (cross + feed_forward + 3 * around)
     ends = (source + 2 * target) * (dropped + d_model)
     if config.deterministic_attention != "none":
         ends += 4 * (source + 1) * d_model  # both ends of every word, and of the one before it

@@ -21,8 +21,8 @@ class Dropout(nn.Module):
     """Zeroes each component with probability p in training and scales the others by 1 / (1 - p).
 
     On CPU p is rounded to a multiple of 2^-16 and the scale with it, so that the mean stays exact. The draws come
-    from torch's global generator, in an order that does not depend on the number of threads. On a GPU a residual
-    connection does the same in a kernel of its own (`heedful.kernels.residual`).
+    from torch's global generator, in an order that does not depend on the number of threads. A residual
+    connection does the same in a kernel of its own where there is one (`heedful.kernels.residual`).
     """
 
     def __init__(self, p: float) -> None:

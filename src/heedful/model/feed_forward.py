@@ -23,7 +23,7 @@ class FeedForward(nn.Module):
 
     def _hidden(self, x: Tensor) -> Tensor:
         """max(0, xW_1 + b_1)."""
-        if not (self.training and kernels.usable(x.device)):
+        if not (self.training and kernels.backend(x)):
             return torch.relu_(self.inner(x))
         from heedful.kernels.feed_forward import rectified_linear
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from heedful.kernels.rotary import turned
+
 
 def sinusoids(length: int, d_model: int, start: int = 0) -> Float[Tensor, "length d_model"]:
     """PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos of the same: interleaved, as in the paper.
@@ -79,11 +81,13 @@ class RotaryPositions(SinusoidTable):
         self, x: Float[Tensor, "batch heads positions d_k"], positions: Int[Tensor, "batch positions"]
     ) -> Float[Tensor, "batch heads positions d_k"]:
         """x as if it stood at these positions, of a sequence whose keys were turned before: the table reaches it."""
-        return _turned(x, self.table[positions].unsqueeze(1))
+        return _turned(x, self.table, positions)
 
 
-def _turned(x: Tensor, angles: Tensor) -> Tensor:
-    angles = angles.to(x.dtype)
+def _turned(x: Tensor, angles: Tensor, positions: Tensor | None = None) -> Tensor:
+    if (result := turned(x, angles, positions)) is not None:
+        return result
+    angles = (angles if positions is None else angles[positions].unsqueeze(1)).to(x.dtype)
     sine, cosine = angles[..., ::2], angles[..., 1::2]
     left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cosine - right * sine, left * sine + right * cosine), dim=-1)

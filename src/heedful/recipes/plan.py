@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from heedful import kernels
 from heedful.data.batches import Indices, TrainingData
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizers
@@ -163,7 +164,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         pairs * facts.target_tokens,
         pairs * each,
         paper.claimed_flops(paper_hours) if paper_hours else None,
-        _memory(recipe, facts, count_of.total, 1, fused=device.type != "cpu"),
+        _memory(recipe, facts, count_of.total, 1, fused=kernels.backend(torch.empty(0, device=device)) is not None),
         measured,
         (updates * measured.overhead + passes / training.passes * measured.seconds_per_token * tokens) / 3600,
         [_on_gpus(on_gpus, facts, count_of.total, pairs * each, kind, count) for kind in kinds],

@@ -65,13 +65,13 @@ class _ProjectedConsistency(torch.autograd.Function):
         grads = torch.empty_like(states[0]), torch.empty_like(states[1])
         projection_grad = torch.zeros_like(projection, dtype=torch.float32)
         loss = likelihood = first.new_zeros((), dtype=torch.float32)
-        size = chunk_size(vocab, first.device)
+        size = chunk_size(vocab, states[0])
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             logits = states[0][part] @ weights.T, states[1][part] @ weights.T
-            if kernels.usable(first.device):
+            if kernel := kernels.backend(states[0]):
                 own = logits
-                each_loss, each_likelihood = _in_one_kernel(*logits, target[part], epsilon, alpha)
+                each_loss, each_likelihood = kernel.consistency_rows(*logits, target[part], epsilon, alpha)
             else:
                 each_loss, each_likelihood, own = _rows(*logits, target[part], epsilon, alpha, padded)
             loss, likelihood = loss + each_loss.sum(), likelihood + each_likelihood.sum()
@@ -86,14 +86,6 @@ class _ProjectedConsistency(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         first, second, projection = ctx.saved_tensors
         return first * grad_loss, second * grad_loss, projection * grad_loss, None, None, None, None
-
-
-def _in_one_kernel(
-    first: Tensor, second: Tensor, target: Tensor, epsilon: float, alpha: float
-) -> tuple[Tensor, Tensor]:
-    from heedful.kernels.loss import consistency_rows
-
-    return consistency_rows(first, second, target, epsilon, alpha)
 
 
 def _rows(

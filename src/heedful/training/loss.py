@@ -14,7 +14,7 @@ from heedful import kernels
 CHUNK_ELEMENTS = 4_000_000
 """Logits held at a time, 16 MB: few enough for the cache, and rows enough for fast products."""
 _KERNEL_CHUNK_ELEMENTS = 1 << 28
-"""Where a kernel leaves nothing beside them: half a gigabyte in bfloat16, for products that fill a GPU."""
+"""On a GPU, where a kernel leaves nothing beside them: half a gigabyte in bfloat16, for products that fill it."""
 
 
 def label_smoothed_cross_entropy(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -52,16 +52,18 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         dtype = product_dtype(hidden)
         states, weights = hidden.to(dtype), projection.to(dtype)
         # mean of the logits = hidden · mean of the rows: no pass over the logits for the uniform part of the loss
-        mean_logits = None if kernels.usable(hidden.device) else states.float() @ weights.float().mean(0)
+        kernel = kernels.backend(states)
+        mean_logits = None if kernel else states.float() @ weights.float().mean(0)
         hidden_grad = torch.empty_like(states) if training else None
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
-        size = chunk_size(vocab, hidden.device)
+        size = chunk_size(vocab, states)
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             logits = states[part] @ weights.T
             if mean_logits is None:
-                each_smoothed, each_likelihood = _in_one_kernel(logits, target[part], epsilon)
+                assert kernel is not None
+                each_smoothed, each_likelihood = kernel.cross_entropy_rows(logits, target[part], epsilon)
                 grad = logits
             else:
                 each_smoothed, each_likelihood, grad = _rows(logits, mean_logits[part], target[part], epsilon, padded)
@@ -80,20 +82,15 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None, None
 
 
-def chunk_size(vocab: int, device: torch.device) -> int:
+def chunk_size(vocab: int, like: Tensor) -> int:
     """Positions whose logits are held at a time."""
-    return max(1, (_KERNEL_CHUNK_ELEMENTS if kernels.usable(device) else CHUNK_ELEMENTS) // vocab)
+    filling = like.is_cuda and kernels.backend(like) is not None
+    return max(1, (_KERNEL_CHUNK_ELEMENTS if filling else CHUNK_ELEMENTS) // vocab)
 
 
 def real_targets(target: Tensor, padded: bool) -> tuple[Tensor, Tensor | None]:
     """A class for every row of `[positions, 1]`, and 1 or 0 `[positions]` for those that count; None: all do."""
     return (target.clamp(min=0), (target >= 0).squeeze(1).float()) if padded else (target, None)
-
-
-def _in_one_kernel(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    from heedful.kernels.loss import cross_entropy_rows
-
-    return cross_entropy_rows(logits, target, epsilon)
 
 
 def _rows(

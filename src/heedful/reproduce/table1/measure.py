@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.benchmark import Timer
 
+from heedful import kernels
 from heedful.reproduce.table1.layers import Layer, run
 
 
@@ -25,7 +26,10 @@ class Measured:
 
 
 def measure(layer: Layer, n: int, d: int, tokens: int, device: torch.device, seconds: float) -> Measured:
-    """In batches of so many tokens, float32; repeated until the times agree, or for so many seconds at most."""
+    """In batches of so many tokens, float32; repeated until the times agree, or for so many seconds at most.
+
+    All by PyTorch's operators: our own kernels are for attention alone.
+    """
     torch.manual_seed(0)
     module = layer.build(n, d).to(device)
     x = torch.randn(max(1, tokens // n), n, d, device=device, requires_grad=True)
@@ -33,13 +37,14 @@ def measure(layer: Layer, n: int, d: int, tokens: int, device: torch.device, sec
     def step() -> None:
         torch.autograd.grad(run(module, x).sum(), (x, *module.parameters()))
 
-    with _Held((x, *module.parameters())) as held:
-        output = run(module, x)
-        kept = held.bytes
-    del output
-    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
-    timer.timeit(1)  # kernels are chosen, memory is taken
-    return Measured(timer.adaptive_autorange(min_run_time=seconds / 50, max_run_time=seconds).median, kept)
+    with kernels.plain():
+        with _Held((x, *module.parameters())) as held:
+            output = run(module, x)
+            kept = held.bytes
+        del output
+        timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
+        timer.timeit(1)  # kernels are chosen, memory is taken
+        return Measured(timer.adaptive_autorange(min_run_time=seconds / 50, max_run_time=seconds).median, kept)
 
 
 class _Held(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from heedful import kernels
 from heedful.reproduce.table1.layers import Layer, run
 
 
@@ -46,7 +47,7 @@ def _watched(layer: Layer, n: int, d: int) -> tuple["_Products", Tensor]:
     """Without kernels that would hide several products in one."""
     module = layer.build(n, d)
     plain = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
-    with torch.no_grad(), plain, sdpa_kernel(SDPBackend.MATH), _Products(module, n) as products:
+    with torch.no_grad(), plain, kernels.plain(), sdpa_kernel(SDPBackend.MATH), _Products(module, n) as products:
         return products, run(module, torch.randn(1, n, d))
 
 

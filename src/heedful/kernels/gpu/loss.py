@@ -12,10 +12,7 @@ _BLOCK = 2048
 
 
 def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """The label-smoothed loss and the negative log-likelihood of every position; logits become ∂loss/∂logits.
-
-    Shapes: logits `[positions, vocab]`, target `[positions]`, results `[positions]` float32.
-    """
+    """Smoothed loss and negative log-likelihood; logits become their gradient."""
     smoothed, likelihood = (target.new_empty(len(target), dtype=torch.float32) for _ in range(2))
     with torch.cuda.device_of(logits):
         _cross_entropy[(len(target),)](
@@ -29,10 +26,7 @@ def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[
 def consistency_rows(
     first: Tensor, second: Tensor, target: Tensor, epsilon: float, alpha: float
 ) -> tuple[Tensor, Tensor]:
-    """`consistent_cross_entropy` of every position; both logits become its gradients.
-
-    Shapes: logits `[positions, vocab]` each, target `[positions]`, results `[positions]` float32.
-    """
+    """The same of two passes that are to agree."""
     loss, likelihood = (target.new_empty(len(target), dtype=torch.float32) for _ in range(2))
     rows = (first, first.stride(0), second, second.stride(0))
     with torch.cuda.device_of(first):

@@ -1,0 +1,161 @@
+"""Kernels for CPUs, in C++ compiled for the processor: short attention, rotary positions, residuals, ReLU, losses.
+
+They read float32 or bfloat16, compute in float32, and share PyTorch's threads. Every function raises MemoryError where
+there is not enough for what a thread holds.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heedful.kernels.cpu.library import Attention, Places, library
+
+_LARGEST = 1 << 16
+"""Scores of a head that still stand in the cache, with their gradients."""
+
+
+def fits(queries: int, keys: int, d_k: int, d_v: int, by_query: bool) -> bool:  # noqa: ARG001 any mask will do
+    """Scores of one head stay in the cache."""
+    return queries * keys <= _LARGEST and max(d_k, d_v) <= 1024
+
+
+def attend(read: Sequence[Tensor], written: Tensor, seen: Tensor | None, causal: bool) -> None:
+    """softmax(QK^T / sqrt(d_k))V."""
+    _attend("heedful_attention", read, [written], seen, causal)
+
+
+def attend_backward(read: Sequence[Tensor], written: Sequence[Tensor], seen: Tensor | None, causal: bool) -> None:
+    """Its gradients."""
+    _attend("heedful_attention_backward", read, written, seen, causal)
+
+
+def turn(x: Tensor, table: Tensor, positions: Tensor | None, back: bool) -> Tensor:
+    """x turned by the angles of its positions, or back."""
+    x = x if x.stride(3) == 1 else x.contiguous()
+    batch, heads, length, width = x.shape
+    result = x.new_empty(batch, length, heads, width).transpose(1, 2)
+    places = None if positions is None else positions.contiguous()
+    _call(
+        "heedful_turn",
+        *(_places(x, result), *x.shape, table.data_ptr(), None if places is None else places.data_ptr(), back),
+        _narrow(x),
+    )
+    return result
+
+
+def add_norm(
+    x: Tensor, output: Tensor, weight: Tensor, bias: Tensor, epsilon: float, seed: Tensor, dropped: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """LayerNorm(x + dropout(output)), and what it divided by."""
+    rows, width = x.shape
+    normed = torch.empty(rows, width, dtype=torch.promote_types(x.dtype, output.dtype))
+    mean, scale = torch.empty(2, rows)
+    gain, shift = _wide(weight), _wide(bias)
+    _call(
+        "heedful_add_norm",
+        *(*_rows(x), *_rows(output), gain.data_ptr(), shift.data_ptr(), seed.item(), dropped, epsilon, rows, width),
+        *(normed.data_ptr(), mean.data_ptr(), scale.data_ptr(), _narrow(x), _narrow(output)),
+    )
+    return normed, mean, scale
+
+
+def add_norm_backward(
+    read: tuple[Tensor, Tensor, Tensor],
+    weight: Tensor,
+    statistics: tuple[Tensor, Tensor],
+    seed: Tensor,
+    dropped: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Its gradients."""
+    x, output, grad = read
+    (rows, width), gain = x.shape, _wide(weight)
+    x_grad, output_grad = torch.empty(rows, width, dtype=x.dtype), torch.empty(rows, width, dtype=output.dtype)
+    sums = torch.empty(2, width)
+    mean, scale = statistics
+    _call(
+        "heedful_add_norm_backward",
+        *(*_rows(x), *_rows(output), *_rows(grad), gain.data_ptr(), seed.item(), dropped, rows, width),
+        *(each.data_ptr() for each in (mean, scale, x_grad, output_grad, sums)),
+        *(_narrow(x), _narrow(output)),
+    )
+    return x_grad, output_grad, sums
+
+
+def add_dropout(x: Tensor | None, output: Tensor, seed: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
+    """x + dropout(output)."""
+    rows, width = output.shape
+    result = torch.empty(rows, width, dtype=dtype)
+    _call(
+        "heedful_add_dropout",
+        *(None if x is None else x.data_ptr(), output.data_ptr(), seed.item(), dropped, rows, width),
+        *(result.data_ptr(), _narrow(output if x is None else x), _narrow(output), _narrow(result)),
+    )
+    return result
+
+
+def rectified(grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient where hidden is positive, and its sum over rows."""
+    masked, sums = torch.empty_like(grad), torch.empty(grad.size(1))
+    _call(
+        "heedful_rectified",
+        *(grad.data_ptr(), hidden.data_ptr(), *grad.shape, masked.data_ptr(), sums.data_ptr(), _narrow(grad)),
+    )
+    return masked, sums
+
+
+def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Smoothed loss and negative log-likelihood; logits become their gradient."""
+    smoothed, likelihood = torch.empty(2, len(target))
+    target = target.contiguous()
+    _call(
+        "heedful_cross_entropy",
+        *(*_rows(logits), target.data_ptr(), smoothed.data_ptr(), likelihood.data_ptr()),
+        *(*logits.shape, epsilon, _narrow(logits)),
+    )
+    return smoothed, likelihood
+
+
+def consistency_rows(
+    first: Tensor, second: Tensor, target: Tensor, epsilon: float, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """The same of two passes that are to agree."""
+    loss, likelihood = torch.empty(2, len(target))
+    target = target.contiguous()
+    _call(
+        "heedful_consistency",
+        *(*_rows(first), *_rows(second), target.data_ptr(), loss.data_ptr(), likelihood.data_ptr()),
+        *(*first.shape, epsilon, alpha, _narrow(first)),
+    )
+    return loss, likelihood
+
+
+def _attend(name: str, read: Sequence[Tensor], written: Sequence[Tensor], seen: Tensor | None, causal: bool) -> None:
+    query, key, value = read[:3]
+    (batch, heads, queries, d_k), keys, d_v = query.shape, key.size(2), value.size(3)
+    hidden = (0, None, 0, 0, 0) if seen is None else (seen.size(1) > 1, seen.data_ptr(), *seen.stride())
+    ask = Attention(queries, keys, d_k, d_v, batch, heads, causal, *hidden)
+    _call(name, ask, _places(*read, *written), _narrow(query))
+
+
+def _call(name: str, *arguments: Any) -> None:
+    if not getattr(library(), name)(*arguments, torch.get_num_threads()):
+        raise MemoryError
+
+
+def _places(*tensors: Tensor) -> Any:
+    return (Places * len(tensors))(*(Places(each.data_ptr(), *each.stride()[:3]) for each in tensors))
+
+
+def _rows(tensor: Tensor) -> tuple[int, int]:
+    """Where it stands, and how far its rows are apart."""
+    return tensor.data_ptr(), tensor.stride(0)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().contiguous()
+
+
+def _narrow(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.bfloat16

@@ -1,0 +1,254 @@
+// What Python calls: plain C functions over memory that PyTorch has laid out. `narrow` says bfloat16, else float32.
+//
+// Threads are OpenMP's, as PyTorch's are: of two pools, one would wait actively while the other works. No sum depends on
+// how many there are.
+#include <omp.h>
+
+#include <memory>
+#include <new>
+
+#include "attention.h"
+#include "feed_forward.h"
+#include "loss.h"
+#include "residual.h"
+#include "rotary.h"
+
+using namespace heedful;
+
+namespace {
+
+constexpr int BLOCK = 64;  // rows that are added up first
+
+struct Room {  // of every thread its own
+    Room(int threads, int64_t numbers) : each((numbers + LANES - 1) / LANES * LANES),
+          memory(new (std::nothrow) float[threads * each]) {}
+
+    float* of(int thread) const { return memory.get() + thread * each; }
+
+    int64_t each;
+    std::unique_ptr<float[]> memory;
+};
+
+// Calls `work(row, room of this thread)` for all rows; false where there was not enough memory.
+template <class Work>
+bool share(int64_t rows, int threads, int64_t numbers, const Work& work) {
+    const Room room(threads, numbers);
+    if (!room.memory) return false;
+#pragma omp parallel num_threads(threads)
+    {
+        float* own = room.of(omp_get_thread_num());
+#pragma omp for schedule(dynamic, 16)
+        for (int64_t row = 0; row < rows; ++row) work(row, own);
+    }
+    return true;
+}
+
+template <class Work>
+bool of_type(int narrow, const Work& work) {
+    return narrow ? work(Brain{}) : work(float{});
+}
+
+// Calls `work(row, room of this thread, sums)` for all rows; the sums `[count, width]` are added up in one order.
+template <class Work>
+bool share_sums(int64_t rows, int threads, int64_t numbers, int count, int width, float* sums, const Work& work) {
+    const int64_t blocks = (rows + BLOCK - 1) / BLOCK, wide = whole(width);
+    const std::unique_ptr<float[]> parts(new (std::nothrow) float[blocks * count * wide]());
+    if (!parts) return false;
+    const bool done = share(blocks, threads, numbers, [&](int64_t block, float* room) {
+        for (int64_t row = block * BLOCK; row < std::min(rows, (block + 1) * BLOCK); ++row)
+            work(row, room, parts.get() + block * count * wide);
+    });
+    for (int which = 0; which < count; ++which)
+        for (int i = 0; i < width; ++i) {
+            float total = 0;
+            for (int64_t block = 0; block < blocks; ++block) total += parts[(block * count + which) * wide + i];
+            sums[which * width + i] = total;
+        }
+    return done;
+}
+
+struct Places {  // of a tensor `[batch, heads, length, width]`
+    void* data;
+    int64_t batch, head, row;
+
+    template <class Number>
+    Head<Number> at(int64_t sentence, int64_t number) const {
+        return {static_cast<Number*>(data) + sentence * batch + number * head, row};
+    }
+};
+
+struct Attention {
+    Sizes sizes;
+    int batch, heads, causal, by_query;
+    const uint8_t* seen;  // `[batch, queries or 1, keys]` or nothing
+    int64_t seen_sentence, seen_query, seen_key;
+
+    template <class Work>
+    bool each(int threads, const Work& work) const {
+        const int rows = by_query ? sizes.queries : 1, wide = whole(sizes.keys);
+        return share(int64_t(batch) * heads, threads, sizes.room() + rows * wide, [&](int64_t index, float* room) {
+            const int64_t sentence = index / heads;
+            for (int row = 0; row < rows; ++row) {
+                const uint8_t* own = seen + sentence * seen_sentence + row * seen_query;
+                for (int key = 0; key < sizes.keys; ++key)
+                    room[row * wide + key] = !seen || own[key * seen_key] ? 0 : NEVER;
+            }
+            work(sentence, index % heads, Hidden{room, by_query ? wide : 0}, room + rows * wide);
+        });
+    }
+
+    float scale() const { return 1 / std::sqrt(float(sizes.d_k)); }
+};
+
+}  // namespace
+
+extern "C" {
+
+// `logits` `[rows, vocab]`, rows `stride` apart, become their gradient; smoothed loss and likelihood are per row.
+bool heedful_cross_entropy(void* logits, int64_t stride, const int64_t* target, float* smoothed, float* likelihood,
+                           int64_t rows, int vocab, float epsilon, int narrow, int threads) {
+    return of_type(narrow, [&](auto number) {
+        using Number = decltype(number);
+        return share(rows, threads, 2 * Row::padded(vocab), [&](int64_t row, float* room) {
+            Number* own = static_cast<Number*>(logits) + row * stride;
+            const Loss loss = cross_entropy(own, vocab, target[row], epsilon, room);
+            smoothed[row] = loss.smoothed, likelihood[row] = loss.likelihood;
+        });
+    });
+}
+
+bool heedful_consistency(void* first, int64_t first_stride, void* second, int64_t second_stride, const int64_t* target,
+                         float* loss, float* likelihood, int64_t rows, int vocab, float epsilon, float alpha,
+                         int narrow, int threads) {
+    return of_type(narrow, [&](auto number) {
+        using Number = decltype(number);
+        return share(rows, threads, 4 * Row::padded(vocab), [&](int64_t row, float* room) {
+            Number* one = static_cast<Number*>(first) + row * first_stride;
+            Number* other = static_cast<Number*>(second) + row * second_stride;
+            const Loss here = consistency(one, other, vocab, target[row], epsilon, alpha, room);
+            loss[row] = here.smoothed, likelihood[row] = here.likelihood;
+        });
+    });
+}
+
+// `places` are those of query, key, value and context.
+bool heedful_attention(const Attention* ask, const Places* places, int narrow, int threads) {
+    return of_type(narrow, [&](auto number) {
+        using Number = decltype(number);
+        return ask->each(threads, [&](int64_t sentence, int64_t head, Hidden hidden, float* room) {
+            attend<Number>(ask->sizes, places[0].at<const Number>(sentence, head),
+                           places[1].at<const Number>(sentence, head), places[2].at<const Number>(sentence, head),
+                           hidden, ask->causal, ask->scale(), room, places[3].at<Number>(sentence, head));
+        });
+    });
+}
+
+// `places` are those of query, key, value and the context's gradient, then of the three gradients.
+bool heedful_attention_backward(const Attention* ask, const Places* places, int narrow, int threads) {
+    return of_type(narrow, [&](auto number) {
+        using Number = decltype(number);
+        return ask->each(threads, [&](int64_t sentence, int64_t head, Hidden hidden, float* room) {
+            attend_backward<Number>(
+                ask->sizes, places[0].at<const Number>(sentence, head), places[1].at<const Number>(sentence, head),
+                places[2].at<const Number>(sentence, head), places[3].at<const Number>(sentence, head), hidden,
+                ask->causal, ask->scale(), room, places[4].at<Number>(sentence, head),
+                places[5].at<Number>(sentence, head), places[6].at<Number>(sentence, head));
+        });
+    });
+}
+
+// `places` are those of what is turned and of the result, `[batch, heads, length, width]`; `table`
+// `[positions, 2, width / 2]` has sines and cosines, `positions` `[batch, length]` or null, where they are 0, 1, ...
+bool heedful_turn(const Places* places, int64_t batch, int heads, int length, int width, const float* table,
+                  const int64_t* positions, int back, int narrow, int threads) {
+    return of_type(narrow, [&](auto number) {
+        using Number = decltype(number);
+        return share(batch * length, threads, 0, [&](int64_t index, float*) {
+            const int64_t sentence = index / length, place = index % length;
+            const float* sines = table + (positions ? positions[index] : place) * width;
+            for (int head = 0; head < heads; ++head) {
+                const auto from = places[0].at<const Number>(sentence, head);
+                const auto to = places[1].at<Number>(sentence, head);
+                turn(from.at + place * from.row, width / 2, sines, back ? -1.0f : 1.0f, to.at + place * to.row);
+            }
+        });
+    });
+}
+
+// Rows of x and output stand `x_stride` and `output_stride` apart; what is written has no gaps. `narrow` of three: x,
+// output, and both, which is the result's type.
+bool heedful_add_norm(const void* x, int64_t x_stride, const void* output, int64_t output_stride, const float* gain,
+                      const float* bias, uint64_t seed, int dropped, float epsilon, int64_t rows, int width,
+                      void* normed, float* mean, float* scale, int narrow_x, int narrow_output, int threads) {
+    const Mask mask(seed, dropped, width);
+    return of_type(narrow_x, [&](auto x_number) {
+        return of_type(narrow_output, [&](auto output_number) {
+            using X = decltype(x_number);
+            using Output = decltype(output_number);
+            using Normed = std::conditional_t<std::is_same_v<X, Output>, X, float>;
+            return share(rows, threads, Mask::room(width), [&](int64_t row, float* room) {
+                add_norm(static_cast<const X*>(x) + row * x_stride,
+                         static_cast<const Output*>(output) + row * output_stride, gain, bias, width, row, mask,
+                         epsilon, room, static_cast<Normed*>(normed) + row * width, mean + row, scale + row);
+            });
+        });
+    });
+}
+
+// `sums` `[2, width]` become the gradients of gain and bias.
+bool heedful_add_norm_backward(const void* x, int64_t x_stride, const void* output, int64_t output_stride,
+                               const void* grad, int64_t grad_stride, const float* gain, uint64_t seed, int dropped,
+                               int64_t rows, int width, const float* mean, const float* scale, void* x_grad,
+                               void* output_grad, float* sums, int narrow_x, int narrow_output, int threads) {
+    const Mask mask(seed, dropped, width);
+    return of_type(narrow_x, [&](auto x_number) {
+        return of_type(narrow_output, [&](auto output_number) {
+            using X = decltype(x_number);
+            using Output = decltype(output_number);
+            using Normed = std::conditional_t<std::is_same_v<X, Output>, X, float>;
+            return share_sums(rows, threads, 2 * Mask::room(width), 2, width, sums,
+                              [&](int64_t row, float* room, float* own) {
+                add_norm_backward(static_cast<const X*>(x) + row * x_stride,
+                                  static_cast<const Output*>(output) + row * output_stride,
+                                  static_cast<const Normed*>(grad) + row * grad_stride, gain, width, row, mask,
+                                  mean[row], scale[row], room, static_cast<X*>(x_grad) + row * width,
+                                  static_cast<Output*>(output_grad) + row * width, own, own + whole(width));
+            });
+        });
+    });
+}
+
+// dropout(output) `[rows, width]` without gaps, and x added unless it is null; the result has the type of both
+// together.
+bool heedful_add_dropout(const void* x, const void* output, uint64_t seed, int dropped, int64_t rows, int width,
+                         void* result, int narrow_x, int narrow_output, int narrow_result, int threads) {
+    const Mask mask(seed, dropped, width);
+    return of_type(narrow_x, [&](auto x_number) {
+        return of_type(narrow_output, [&](auto output_number) {
+            return of_type(narrow_result, [&](auto result_number) {
+                using X = decltype(x_number);
+                using Output = decltype(output_number);
+                using Result = decltype(result_number);
+                return share(rows, threads, Mask::room(width), [&](int64_t row, float* room) {
+                    add_dropout(x ? static_cast<const X*>(x) + row * width : nullptr,
+                                static_cast<const Output*>(output) + row * width, width, row, mask, room,
+                                static_cast<Result*>(result) + row * width);
+                });
+            });
+        });
+    });
+}
+
+// `grad`, `hidden` and `masked` `[rows, width]` without gaps, `sums` `[width]`.
+bool heedful_rectified(const void* grad, const void* hidden, int64_t rows, int width, void* masked, float* sums,
+                       int narrow, int threads) {
+    return of_type(narrow, [&](auto number) {
+        using Number = decltype(number);
+        return share_sums(rows, threads, 0, 1, width, sums, [&](int64_t row, float*, float* own) {
+            const int64_t start = row * width;
+            rectified(static_cast<const Number*>(grad) + start, static_cast<const Number*>(hidden) + start, width,
+                      static_cast<Number*>(masked) + start, own);
+        });
+    });
+}
+}

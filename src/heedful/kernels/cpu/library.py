@@ -1,0 +1,65 @@
+"""The functions of the C++ files beside this one."""
+
+import ctypes
+from ctypes import POINTER, c_bool, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
+from functools import cache
+from pathlib import Path
+
+from heedful.native.compiler import Source, compiled
+
+
+class Attention(ctypes.Structure):
+    """What attention is asked, as `interface.cpp` has it."""
+
+    _fields_ = (
+        ("queries", c_int32),
+        ("keys", c_int32),
+        ("d_k", c_int32),
+        ("d_v", c_int32),
+        ("batch", c_int32),
+        ("heads", c_int32),
+        ("causal", c_int32),
+        ("by_query", c_int32),
+        ("seen", c_void_p),
+        ("seen_sentence", c_int64),
+        ("seen_query", c_int64),
+        ("seen_key", c_int64),
+    )
+
+
+class Places(ctypes.Structure):
+    """Where a tensor `[batch, heads, length, width]` stands; strides in numbers."""
+
+    _fields_ = (("data", c_void_p), ("batch", c_int64), ("head", c_int64), ("row", c_int64))
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """None where PyTorch's own kernels have to do."""
+    rows = [c_void_p, c_int64]
+    functions = {
+        "heedful_cross_entropy": (c_bool, [*rows, *[c_void_p] * 3, c_int64, c_int, c_float, c_int, c_int]),
+        "heedful_consistency": (c_bool, [*rows * 2, *[c_void_p] * 3, c_int64, c_int, c_float, c_float, c_int, c_int]),
+        "heedful_attention": (c_bool, [POINTER(Attention), POINTER(Places), c_int, c_int]),
+        "heedful_attention_backward": (c_bool, [POINTER(Attention), POINTER(Places), c_int, c_int]),
+        "heedful_turn": (
+            c_bool,
+            [POINTER(Places), c_int64, c_int, c_int, c_int, c_void_p, c_void_p, c_int, c_int, c_int],
+        ),
+        "heedful_add_norm": (
+            c_bool,
+            [*rows * 2, c_void_p, c_void_p, c_uint64, c_int, c_float, c_int64, c_int, *[c_void_p] * 3, *[c_int] * 3],
+        ),
+        "heedful_add_norm_backward": (
+            c_bool,
+            [*rows * 3, c_void_p, c_uint64, c_int, c_int64, c_int, *[c_void_p] * 5, *[c_int] * 3],
+        ),
+        "heedful_add_dropout": (
+            c_bool,
+            [c_void_p, c_void_p, c_uint64, c_int, c_int64, c_int, c_void_p, *[c_int] * 4],
+        ),
+        "heedful_rectified": (c_bool, [c_void_p, c_void_p, c_int64, c_int, c_void_p, c_void_p, c_int, c_int]),
+    }
+    without = "training takes PyTorch's kernels, which are slower"
+    source = Source(Path(__file__).parent, "kernels", "kernels for training", without, functions, ("-fopenmp",))
+    return compiled(source)
