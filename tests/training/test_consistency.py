@@ -1,6 +1,8 @@
 """R-Drop: the formula against torch's own divergence, and the fused form with its gradients."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import torch
 from torch.nn import functional as F
 
 import heedful
+from heedful import kernels
 from heedful.data.batches import Batch
-from heedful.training import loss as module
+from heedful.training import consistency as module
 from heedful.training.consistency import consistent_cross_entropy, projected_consistency
 from heedful.training.objective import Objective
 from tests.small import SMALL
@@ -47,16 +50,18 @@ def test_equal_passes_cost_the_cross_entropy_alone() -> None:
     torch.testing.assert_close(loss, F.cross_entropy(z, target, reduction="sum", label_smoothing=0.1))
 
 
-@pytest.mark.parametrize("chunk", [1, 5 * VOCAB, 1000 * VOCAB])
+@pytest.mark.parametrize("path", [kernels.plain, nullcontext])
+@pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_fused_with_the_projection_it_gives_the_same_sums_and_gradients(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
+    chunk: int, path: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(module, "chunk_size", lambda *_: chunk)
     first, second, projection, target = (x.float().detach() if x.is_floating_point() else x for x in _case())
     weights = [x.requires_grad_() for x in (first, second, projection)]
     plain = consistent_cross_entropy((first @ projection.T, second @ projection.T), target, 0.1, 3.0)
     plain_grads = torch.autograd.grad(plain[0] / 3, weights)
-    fused = projected_consistency((first, second), projection, target, 0.1, 3.0)
+    with path():
+        fused = projected_consistency((first, second), projection, target, 0.1, 3.0)
     fused_grads = torch.autograd.grad(fused[0] / 3, weights)
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(fused_grads, plain_grads)

@@ -1,14 +1,17 @@
 """Label smoothing (Section 5.4): the formula, torch's own, and the fused form with its gradients."""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from heedful import kernels
 from heedful.training import loss as module
-from heedful.training.loss import label_smoothed_cross_entropy, projected_cross_entropy
+from heedful.training.loss import CHUNK_ELEMENTS, chunk_size, label_smoothed_cross_entropy, projected_cross_entropy
 
 POSITIONS, D_MODEL, VOCAB = 23, 7, 31
 
@@ -45,18 +48,25 @@ def test_equals_torch(epsilon: float) -> None:
     torch.testing.assert_close(smoothed, expected)
 
 
-@pytest.mark.parametrize("chunk", [1, 5 * VOCAB, 1000 * VOCAB])
+@pytest.mark.parametrize("path", [kernels.plain, nullcontext])
+@pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_fused_with_the_projection_it_gives_the_same_sums_and_gradients(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
+    chunk: int, path: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(module, "chunk_size", lambda *_: chunk)
     hidden, projection, target = _case()
     plain = label_smoothed_cross_entropy(hidden @ projection.T, target, 0.1)
     plain_grads = torch.autograd.grad(plain[0] / 3, (hidden, projection))
-    fused = projected_cross_entropy(hidden, projection, target, 0.1)
+    with path():
+        fused = projected_cross_entropy(hidden, projection, target, 0.1)
     fused_grads = torch.autograd.grad(fused[0] / 3, (hidden, projection))
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(fused_grads, plain_grads)
+
+
+def test_a_wide_model_s_chunks_are_as_long_as_it_is_wide() -> None:
+    assert chunk_size(torch.empty(8000, 128), torch.empty(0)) == CHUNK_ELEMENTS // 8000
+    assert chunk_size(torch.empty(32_000, 512, device="meta"), torch.empty(0)) == 512
 
 
 def test_targets_below_zero_count_for_nothing() -> None:

@@ -59,13 +59,13 @@ class _ProjectedConsistency(torch.autograd.Function):
         alpha: float,
         padded: bool,
     ) -> tuple[Tensor, Tensor]:
-        vocab, dtype = projection.shape[0], product_dtype(first)
+        dtype = product_dtype(first)
         weights = projection.to(dtype)
         states = first.to(dtype), second.to(dtype)
         grads = torch.empty_like(states[0]), torch.empty_like(states[1])
         projection_grad = torch.zeros_like(projection, dtype=torch.float32)
         loss = likelihood = first.new_zeros((), dtype=torch.float32)
-        size = chunk_size(vocab, states[0])
+        size = chunk_size(projection, states[0])
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             logits = states[0][part] @ weights.T, states[1][part] @ weights.T

@@ -48,7 +48,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, projection: Tensor, target: Tensor, epsilon: float, padded: bool
     ) -> tuple[Tensor, Tensor]:
-        vocab, training = projection.shape[0], any(ctx.needs_input_grad[:2])
+        training = any(ctx.needs_input_grad[:2])
         dtype = product_dtype(hidden)
         states, weights = hidden.to(dtype), projection.to(dtype)
         # mean of the logits = hidden · mean of the rows: no pass over the logits for the uniform part of the loss
@@ -57,7 +57,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         hidden_grad = torch.empty_like(states) if training else None
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
-        size = chunk_size(vocab, states)
+        size = chunk_size(projection, states)
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             logits = states[part] @ weights.T
@@ -82,10 +82,15 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None, None
 
 
-def chunk_size(vocab: int, like: Tensor) -> int:
-    """Positions whose logits are held at a time."""
+def chunk_size(projection: Tensor, like: Tensor) -> int:
+    """Positions whose logits are held at a time.
+
+    Of a wide model as many as d_model at least, so that adding up the projection's gradient, once a chunk, takes no
+    longer than the passes over logits.
+    """
+    vocab, d_model = projection.shape
     filling = like.is_cuda and kernels.backend(like) is not None
-    return max(1, (_KERNEL_CHUNK_ELEMENTS if filling else CHUNK_ELEMENTS) // vocab)
+    return max(d_model, (_KERNEL_CHUNK_ELEMENTS if filling else CHUNK_ELEMENTS) // vocab)
 
 
 def real_targets(target: Tensor, padded: bool) -> tuple[Tensor, Tensor | None]:
