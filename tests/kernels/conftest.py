@@ -17,5 +17,5 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     pytest.importorskip("triton", reason="Triton is for Linux")
     from heedful.kernels import gpu
 
-    monkeypatch.setattr(kernels, "backend", lambda _like: gpu)
+    monkeypatch.setattr(kernels, "backend", lambda *_tensors: gpu)
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,6 +14,7 @@ from heedful.kernels.cpu.library import library
 from heedful.kernels.feed_forward import rectified_linear
 from heedful.kernels.residual import add_dropout, add_norm
 from heedful.model.attention import scaled_dot_product_attention
+from heedful.model.feed_forward import FeedForward
 from heedful.training.consistency import projected_consistency
 from heedful.training.loss import projected_cross_entropy
 
@@ -102,6 +103,63 @@ def test_without_kernels_for_whoever_asks() -> None:
     assert kernels.backend(torch.zeros(1)) is cpu
 
 
-def test_long_attention_is_none_of_theirs() -> None:
-    q, k, v = _inputs((1, 1, 300, 8), (1, 1, 300, 8), (1, 1, 300, 8))
-    assert short_attention(q, k, v, None, True) is None
+@pytest.mark.parametrize(("queries", "keys"), [(300, 300), (1, 5), (2, 5000)])
+def test_neither_long_attention_nor_one_query_s_is_theirs(queries: int, keys: int) -> None:
+    assert short_attention(*_inputs((1, 1, queries, 8), (1, 1, keys, 8), (1, 1, keys, 8)), None, True) is None
+
+
+def test_without_gradients_attention_is_none_of_theirs() -> None:
+    """So that whoever only translates has nothing compiled for training."""
+    with torch.no_grad():
+        assert short_attention(*_inputs((1, 1, 3, 8), (1, 1, 3, 8), (1, 1, 3, 8)), None, True) is None
+
+
+def test_attention_of_one_sentence_to_another_s_keys_is_none_of_theirs() -> None:
+    assert short_attention(*_inputs((2, 1, 3, 8), (1, 1, 3, 8), (1, 1, 3, 8)), None, True) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", list(CASES))
+def test_torch_s_default_precision_is_no_matter(name: str, dtype: torch.dtype) -> None:
+    inputs = _inputs(*CASES[name][1])
+    wanted = _results(name, inputs)
+    try:
+        torch.set_default_dtype(dtype)
+        found = _results(name, inputs)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_mixed_precisions_that_they_do_not_know_take_the_plain_path() -> None:
+    x, output = torch.zeros(3, 4), torch.zeros(3, 4, dtype=torch.float16)
+    assert kernels.backend(x, x.bfloat16()) is cpu
+    assert kernels.backend(x, output) is None
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_second_derivatives_are_refused_rather_than_wrong(name: str) -> None:
+    inputs = _inputs(*CASES[name][1])
+    output = CASES[name][0](*inputs).square().sum()
+    grads = torch.autograd.grad(output, inputs, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.stack([grad.sum() for grad in grads]).sum().backward()
+
+
+@pytest.mark.parametrize("target", [7, 8])
+def test_a_class_that_there_is_not_is_an_error(target: int) -> None:
+    targets = torch.tensor([0, target, -1], dtype=torch.int32)
+    if target == 7:
+        assert cpu.cross_entropy_rows(torch.zeros(3, 8), targets, 0.1)[1].tolist() == pytest.approx(
+            [math.log(8), math.log(8), 0]
+        )
+        return
+    with pytest.raises(IndexError, match="-1 to 8, of 8"):
+        cpu.cross_entropy_rows(torch.zeros(3, 8), targets, 0.1)
+
+
+def test_what_is_traced_takes_the_plain_path() -> None:
+    """A program that is exported knows operators of PyTorch alone."""
+    network = FeedForward(8, 16)
+    program = torch.export.export(network, (torch.randn(3, 8),))
+    assert "relu" in str(program.graph)

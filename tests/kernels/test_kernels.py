@@ -14,7 +14,7 @@ from heedful.training.loss import label_smoothed_cross_entropy
 @pytest.mark.parametrize("masked", ["no", "by key", "by query"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(
-    ("queries", "keys", "d_k", "d_v"), [(1, 1, 4, 4), (5, 17, 8, 20), (33, 33, 16, 16), (40, 29, 24, 64)]
+    ("queries", "keys", "d_k", "d_v"), [(2, 1, 4, 4), (5, 17, 8, 20), (33, 33, 16, 16), (40, 29, 24, 64)]
 )
 def test_attention_and_its_gradients(
     queries: int, keys: int, d_k: int, d_v: int, causal: bool, masked: str, device: str

@@ -88,7 +88,7 @@ def test_a_residual_takes_the_kernel_and_computes_the_same(
     torch.nn.init.normal_(around.norm.weight)
     inputs = [torch.randn(2, 5, 24, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(2)]
     results = []
-    for usable, backend in ((False, lambda _like: None), (True, kernels.backend)):
+    for usable, backend in ((False, lambda *_tensors: None), (True, kernels.backend)):
         monkeypatch.setattr(kernels, "backend", backend)
         left = around.leave(*inputs, None)
         assert ("Add" in type(left.grad_fn).__name__ and "Backward0" not in type(left.grad_fn).__name__) is usable
@@ -102,7 +102,7 @@ def test_other_norms_and_no_skip_take_the_plain_path(
     norm: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     backend = kernels.backend
-    monkeypatch.setattr(kernels, "backend", lambda _like: None)
+    monkeypatch.setattr(kernels, "backend", lambda *_tensors: None)
     x, output = (torch.randn(2, 5, 24, device=device) for _ in range(2))
     arounds = [PostNorm(norm, Dropout(0.0)).to(device), PostNorm(LayerNorm(24), Dropout(0.0), skip=False).to(device)]
     wanted = [around.leave(x, output, None) for around in arounds]

@@ -46,3 +46,17 @@ def test_both_ways_agree() -> None:
     found = rotary(x, 5), rotary.turn(x, positions)
     with kernels.plain():
         torch.testing.assert_close(found, (rotary(x, 5), rotary.turn(x, positions)), rtol=1e-5, atol=1e-5)
+
+
+def test_tables_and_positions_of_other_types() -> None:
+    rotary = RotaryPositions(12).bfloat16()
+    x, positions = torch.randn(3, 2, 11, 12), torch.randint(40, (3, 11), dtype=torch.int32)
+    found = rotary.turn(x, positions)
+    with kernels.plain():
+        torch.testing.assert_close(found, rotary.turn(x, positions), rtol=1e-2, atol=1e-2)
+
+
+def test_a_position_that_there_is_not_is_an_error() -> None:
+    rotary = RotaryPositions(12)
+    with pytest.raises(IndexError, match="of 256"):
+        rotary.turn(torch.randn(1, 2, 2, 12), torch.tensor([[0, 256]]))

@@ -13,11 +13,13 @@ from importlib.util import find_spec
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 logger = logging.getLogger("heedful")
 
 _plain = ContextVar("_plain", default=False)
+_REAL = (Tensor, nn.Parameter)
+"""Not those that stand for others while something is traced."""
 _OLDEST = (8, 0)
 """Compute capability from which on Triton supports NVIDIA's GPUs."""
 
@@ -71,10 +73,13 @@ class Backend(Protocol):
         """`consistent_cross_entropy` of every position; both logits become its gradients. Shapes as above."""
 
 
-def backend(like: Tensor) -> Backend | None:
-    """The kernels for such a tensor; None where plain PyTorch has to do."""
-    if _plain.get() or like.dtype not in (torch.float32, torch.bfloat16):
+def backend(*tensors: Tensor) -> Backend | None:
+    """The kernels for such tensors, which are on one device; None where plain PyTorch has to do."""
+    if _plain.get() or torch.compiler.is_compiling():
         return None
+    if any(each.dtype not in (torch.float32, torch.bfloat16) or type(each) not in _REAL for each in tensors):
+        return None
+    like = tensors[0]
     if like.is_cuda and usable(like.device):
         from heedful.kernels import gpu
 

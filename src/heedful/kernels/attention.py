@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from heedful import kernels
 
@@ -18,9 +19,15 @@ def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | No
     Shapes: query, key and value `[batch, heads, query or key, d_k or d_v]`, seen `[batch, query or 1, key]` bool,
     True where attention may look; the result's memory is `[batch, query, heads, d_v]`.
     """
-    backend = kernels.backend(query)
+    if query.is_cpu and not torch.is_grad_enabled():  # compiled for training; PyTorch's are as good without gradients
+        return None
+    backend = kernels.backend(query, key, value)
+    if backend is None or key.shape[:2] != query.shape[:2] or value.shape[:3] != key.shape[:3]:
+        return None
+    if seen is not None:
+        seen = seen.expand(query.size(0), -1, key.size(2))
     by_query = seen is not None and seen.size(1) > 1
-    if backend is None or not backend.fits(query.size(2), key.size(2), key.size(3), value.size(3), by_query):
+    if not backend.fits(query.size(2), key.size(2), key.size(3), value.size(3), by_query):
         return None
     context: Tensor = _ShortAttention.apply(query, key, value, seen, causal, backend)
     return context
@@ -45,6 +52,7 @@ class _ShortAttention(torch.autograd.Function):
         return context
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, seen = ctx.saved_tensors
         d_k, d_v = key.size(3), value.size(3)

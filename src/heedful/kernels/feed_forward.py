@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from heedful import kernels
 
@@ -26,6 +27,7 @@ class _RectifiedLinear(torch.autograd.Function):
         return hidden.view(*x.shape[:-1], -1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, hidden = ctx.saved_tensors
         grad, bias_grad = ctx.backend.rectified(grad.reshape(hidden.shape).contiguous(), hidden)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from heedful import kernels
 
@@ -36,7 +37,7 @@ class _AddNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, output: Tensor, weight: Tensor, bias: Tensor, epsilon: float, dropped: int
     ) -> Tensor:
         rows, inner, seed = _rows(x), _rows(output), _seed(x)
-        ctx.backend = _backend(x)
+        ctx.backend = _backend(x, output)
         normed, *statistics = ctx.backend.add_norm(rows, inner, weight, bias, epsilon, seed, dropped)
         ctx.save_for_backward(rows, inner, weight, *statistics, seed)
         ctx.shape, ctx.dropped = x.shape, dropped
@@ -44,6 +45,7 @@ class _AddNorm(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, inner, weight, mean, scale, seed = ctx.saved_tensors
         x_grad, output_grad, sums = ctx.backend.add_norm_backward(
@@ -58,12 +60,13 @@ class _AddDropout(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, output: Tensor, dropped: int) -> Tensor:
         seed = _seed(x)
         ctx.save_for_backward(seed)
-        ctx.dropped, ctx.dtypes, ctx.backend = dropped, (x.dtype, output.dtype), _backend(x)
+        ctx.dropped, ctx.dtypes, ctx.backend = dropped, (x.dtype, output.dtype), _backend(x, output)
         dtype = torch.promote_types(*ctx.dtypes)
         added: Tensor = ctx.backend.add_dropout(_rows(x).contiguous(), _rows(output).contiguous(), seed, dropped, dtype)
         return added.view(x.shape)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (seed,) = ctx.saved_tensors
         x_dtype, output_dtype = ctx.dtypes
@@ -72,8 +75,8 @@ class _AddDropout(torch.autograd.Function):
         return grad.to(x_dtype), output_grad.view(grad.shape), None
 
 
-def _backend(like: Tensor) -> kernels.Backend:
-    backend = kernels.backend(like)
+def _backend(x: Tensor, output: Tensor) -> kernels.Backend:
+    backend = kernels.backend(x, output)
     assert backend is not None  # who calls has asked
     return backend
 

@@ -197,7 +197,7 @@ class MultiHeadAttention(nn.Module):
 
 def _parts(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
     """`torch.split` of the components, which does not copy the gradients of what one kernel attends to."""
-    if kernels.backend(packed) is None:
+    if not torch.is_grad_enabled() or kernels.backend(packed) is None:
         return torch.split(packed, sizes, dim=-1)
     from heedful.kernels.attention import split
 

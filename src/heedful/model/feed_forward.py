@@ -23,10 +23,12 @@ class FeedForward(nn.Module):
 
     def _hidden(self, x: Tensor) -> Tensor:
         """max(0, xW_1 + b_1)."""
-        if not (self.training and kernels.backend(x)):
+        if not self.training:
+            return torch.relu_(self.inner(x))
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        if kernels.backend(x.to(dtype)) is None:
             return torch.relu_(self.inner(x))
         from heedful.kernels.feed_forward import rectified_linear
 
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         return rectified_linear(x.to(dtype), self.inner.weight.to(dtype), self.inner.bias.to(dtype))

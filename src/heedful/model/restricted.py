@@ -52,7 +52,7 @@ class RestrictedAttention(MultiHeadAttention):
             return super()._context(query, past, mask, causal, need_weights)
         if around.in_blocks(length):
             return self._in_blocks(query, past, mask, around, need_weights)
-        local = local_mask(length, around.before, around.after, query.device)
+        local = local_mask(length, around.before, around.after, query.device)[None, None]
         return super()._context(query, past, local if mask is None else mask & local, False, need_weights)
 
     def _in_blocks(

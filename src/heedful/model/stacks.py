@@ -36,15 +36,15 @@ class Residual(nn.Module):
         raise NotImplementedError
 
     def _add(self, x: Tensor, output: Tensor) -> Tensor:
-        if self._in_one_kernel(x) and self.dropout.p > 0.0:
+        if self._in_one_kernel(x, output) and self.dropout.p > 0.0:
             from heedful.kernels.residual import add_dropout
 
             return add_dropout(x, output, dropped_levels(self.dropout.p))
         dropped: Tensor = self.dropout(output)
         return x + dropped if self.skip else dropped
 
-    def _in_one_kernel(self, x: Tensor) -> bool:
-        return self.training and self.skip and kernels.backend(x) is not None
+    def _in_one_kernel(self, x: Tensor, output: Tensor) -> bool:
+        return self.training and self.skip and kernels.backend(x, output) is not None
 
 
 class PostNorm(Residual):
@@ -57,7 +57,7 @@ class PostNorm(Residual):
     def leave(self, x: Tensor, output: Tensor, mask: Tensor | None) -> Tensor:
         """norm(x + dropout(output))."""
         norm = self.norm
-        if self._in_one_kernel(x) and isinstance(norm, LayerNorm):
+        if self._in_one_kernel(x, output) and isinstance(norm, LayerNorm):
             from heedful.kernels.residual import add_norm
 
             return add_norm(x, output, norm.weight, norm.bias, norm.eps, dropped_levels(self.dropout.p))

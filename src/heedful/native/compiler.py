@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def compiled(source: Source) -> ctypes.CDLL | None:
 
 
 def _compile(source: Source, path: Path) -> bool:
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), None)
-    if compiler is None:
+    compilers = [found for name in (os.environ.get("CXX", "c++"), "g++", "clang++") if (found := shutil.which(name))]
+    if not compilers:
         logger.warning(f"no C++ compiler was found; {source.without}")
         return False
     logger.warning(f"compiling {source.title} for this processor, once; this takes some seconds")
@@ -75,8 +76,9 @@ def _compile(source: Source, path: Path) -> bool:
         with tempfile.TemporaryDirectory(dir=path.parent) as aside:
             built = Path(aside) / path.name
             files = (f"-I{_SHARED}", "-o", str(built), str(source.directory / "interface.cpp"))
-            for flags in ((*_FLAGS, *source.flags, *_TUNING), (*_FLAGS, *source.flags)):
-                done = subprocess.run([compiler, *flags, *files], capture_output=True, text=True)
+            for compiler, tuning in product(dict.fromkeys(compilers), (_TUNING, ())):
+                command = (compiler, *_FLAGS, *source.flags, *tuning, *files)
+                done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode == 0:
                     with built.open("rb") as file:
                         os.fsync(file.fileno())  # a name never stands for half a library

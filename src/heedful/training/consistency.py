@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from heedful import kernels
 from heedful.training.loss import add_product, chunk_size, label_smoothed_cross_entropy, product_dtype, real_targets
@@ -83,6 +84,7 @@ class _ProjectedConsistency(torch.autograd.Function):
         return loss, likelihood
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         first, second, projection = ctx.saved_tensors
         return first * grad_loss, second * grad_loss, projection * grad_loss, None, None, None, None

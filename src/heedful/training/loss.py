@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from heedful import kernels
 
@@ -77,6 +78,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         return smoothed, likelihood
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_smoothed: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, projection_grad = ctx.saved_tensors
         return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None, None

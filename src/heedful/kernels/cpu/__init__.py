@@ -1,7 +1,7 @@
 """Kernels for CPUs, in C++ compiled for the processor: short attention, rotary positions, residuals, ReLU, losses.
 
 They read float32 or bfloat16, compute in float32, and share PyTorch's threads. Every function raises MemoryError where
-there is not enough for what a thread holds.
+there is not enough for what a thread holds, and IndexError for targets or positions that there are not.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from heedful.kernels.cpu.library import Attention, Places, library
 
-_LARGEST = 1 << 16
-"""Scores of a head that still stand in the cache, with their gradients."""
+_LARGEST, _LONGEST = 1 << 16, 1 << 11
+"""Scores of a head that still stand in the cache with their gradients, and queries or keys."""
 
 
 def fits(queries: int, keys: int, d_k: int, d_v: int, by_query: bool) -> bool:  # noqa: ARG001 any mask will do
-    """Scores of one head stay in the cache."""
-    return queries * keys <= _LARGEST and max(d_k, d_v) <= 1024
+    """Scores of one head stay in the cache. A step's one query is not worth the arranging of its keys."""
+    short = queries * keys <= _LARGEST and max(queries, keys) <= _LONGEST
+    return short and queries > 1 and max(d_k, d_v) <= 1024
 
 
 def attend(read: Sequence[Tensor], written: Tensor, seen: Tensor | None, causal: bool) -> None:
@@ -36,7 +37,7 @@ def turn(x: Tensor, table: Tensor, positions: Tensor | None, back: bool) -> Tens
     x = x if x.stride(3) == 1 else x.contiguous()
     batch, heads, length, width = x.shape
     result = x.new_empty(batch, length, heads, width).transpose(1, 2)
-    places = None if positions is None else positions.contiguous()
+    places = None if positions is None else _within(positions, len(table))
     _call(
         "heedful_turn",
         *(_places(x, result), *x.shape, table.data_ptr(), None if places is None else places.data_ptr(), back),
@@ -50,8 +51,8 @@ def add_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """LayerNorm(x + dropout(output)), and what it divided by."""
     rows, width = x.shape
-    normed = torch.empty(rows, width, dtype=torch.promote_types(x.dtype, output.dtype))
-    mean, scale = torch.empty(2, rows)
+    normed = x.new_empty(rows, width, dtype=torch.promote_types(x.dtype, output.dtype))
+    mean, scale = _sums(x, 2, rows)
     gain, shift = _wide(weight), _wide(bias)
     _call(
         "heedful_add_norm",
@@ -71,8 +72,8 @@ def add_norm_backward(
     """Its gradients."""
     x, output, grad = read
     (rows, width), gain = x.shape, _wide(weight)
-    x_grad, output_grad = torch.empty(rows, width, dtype=x.dtype), torch.empty(rows, width, dtype=output.dtype)
-    sums = torch.empty(2, width)
+    x_grad, output_grad = x.new_empty(rows, width), output.new_empty(rows, width)
+    sums = _sums(x, 2, width)
     mean, scale = statistics
     _call(
         "heedful_add_norm_backward",
@@ -86,7 +87,7 @@ def add_norm_backward(
 def add_dropout(x: Tensor | None, output: Tensor, seed: Tensor, dropped: int, dtype: torch.dtype) -> Tensor:
     """x + dropout(output)."""
     rows, width = output.shape
-    result = torch.empty(rows, width, dtype=dtype)
+    result = output.new_empty(rows, width, dtype=dtype)
     _call(
         "heedful_add_dropout",
         *(None if x is None else x.data_ptr(), output.data_ptr(), seed.item(), dropped, rows, width),
@@ -97,7 +98,7 @@ def add_dropout(x: Tensor | None, output: Tensor, seed: Tensor, dropped: int, dt
 
 def rectified(grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient where hidden is positive, and its sum over rows."""
-    masked, sums = torch.empty_like(grad), torch.empty(grad.size(1))
+    masked, sums = torch.empty_like(grad), _sums(grad, grad.size(1))
     _call(
         "heedful_rectified",
         *(grad.data_ptr(), hidden.data_ptr(), *grad.shape, masked.data_ptr(), sums.data_ptr(), _narrow(grad)),
@@ -107,8 +108,8 @@ def rectified(grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
 
 def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """Smoothed loss and negative log-likelihood; logits become their gradient."""
-    smoothed, likelihood = torch.empty(2, len(target))
-    target = target.contiguous()
+    smoothed, likelihood = _sums(logits, 2, len(target))
+    target = _within(target, logits.size(1), least=None)
     _call(
         "heedful_cross_entropy",
         *(*_rows(logits), target.data_ptr(), smoothed.data_ptr(), likelihood.data_ptr()),
@@ -121,8 +122,8 @@ def consistency_rows(
     first: Tensor, second: Tensor, target: Tensor, epsilon: float, alpha: float
 ) -> tuple[Tensor, Tensor]:
     """The same of two passes that are to agree."""
-    loss, likelihood = torch.empty(2, len(target))
-    target = target.contiguous()
+    loss, likelihood = _sums(first, 2, len(target))
+    target = _within(target, first.size(1), least=None)
     _call(
         "heedful_consistency",
         *(*_rows(first), *_rows(second), target.data_ptr(), loss.data_ptr(), likelihood.data_ptr()),
@@ -151,6 +152,18 @@ def _places(*tensors: Tensor) -> Any:
 def _rows(tensor: Tensor) -> tuple[int, int]:
     """Where it stands, and how far its rows are apart."""
     return tensor.data_ptr(), tensor.stride(0)
+
+
+def _sums(like: Tensor, *shape: int) -> Tensor:
+    """Not yet written; float32 whatever the default is."""
+    return like.new_empty(*shape, dtype=torch.float32)
+
+
+def _within(index: Tensor, size: int, least: int | None = 0) -> Tensor:
+    """As C++ reads it; raises IndexError as an operator of PyTorch's would."""
+    if index.numel() and (index.max() >= size or (least is not None and index.min() < least)):
+        raise IndexError(f"index out of range: {index.min().item()} to {index.max().item()}, of {size}")
+    return index.long().contiguous()
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 //
 // Threads are OpenMP's, as PyTorch's are: of two pools, one would wait actively while the other works. No sum depends on
 // how many there are.
+#ifdef __clang__
+#error "clang's OpenMP has other threads than PyTorch's"
+#endif
 #include <omp.h>
 
 #include <memory>
@@ -17,28 +20,34 @@ using namespace heedful;
 
 namespace {
 
+constexpr int ROWS = 16;   // that a thread takes at a time
 constexpr int BLOCK = 64;  // rows that are added up first
 
-struct Room {  // of every thread its own
-    Room(int threads, int64_t numbers) : each((numbers + LANES - 1) / LANES * LANES),
-          memory(new (std::nothrow) float[threads * each]) {}
+struct Room {  // of every thread its own, in whole lines of the cache
+    Room(int threads, int64_t numbers)
+        : each((numbers + LANES - 1) / LANES * LANES), memory(new (std::nothrow) float[threads * each + LANES]) {}
 
-    float* of(int thread) const { return memory.get() + thread * each; }
+    float* of(int thread) const {
+        const auto address = reinterpret_cast<uintptr_t>(memory.get());
+        return reinterpret_cast<float*>((address + 63) / 64 * 64) + thread * each;
+    }
 
     int64_t each;
     std::unique_ptr<float[]> memory;
 };
 
-// Calls `work(row, room of this thread)` for all rows; false where there was not enough memory.
+// Calls `work(item, room of this thread)` for all items, of which a thread takes `grain` at a time; false where there
+// was not enough memory.
 template <class Work>
-bool share(int64_t rows, int threads, int64_t numbers, const Work& work) {
+bool share(int64_t items, int grain, int most_threads, int64_t numbers, const Work& work) {
+    const int threads = int(std::max<int64_t>(1, std::min<int64_t>(most_threads, (items + grain - 1) / grain)));
     const Room room(threads, numbers);
     if (!room.memory) return false;
 #pragma omp parallel num_threads(threads)
     {
         float* own = room.of(omp_get_thread_num());
-#pragma omp for schedule(dynamic, 16)
-        for (int64_t row = 0; row < rows; ++row) work(row, own);
+#pragma omp for schedule(dynamic, grain)
+        for (int64_t item = 0; item < items; ++item) work(item, own);
     }
     return true;
 }
@@ -54,7 +63,7 @@ bool share_sums(int64_t rows, int threads, int64_t numbers, int count, int width
     const int64_t blocks = (rows + BLOCK - 1) / BLOCK, wide = whole(width);
     const std::unique_ptr<float[]> parts(new (std::nothrow) float[blocks * count * wide]());
     if (!parts) return false;
-    const bool done = share(blocks, threads, numbers, [&](int64_t block, float* room) {
+    const bool done = share(blocks, 1, threads, numbers, [&](int64_t block, float* room) {
         for (int64_t row = block * BLOCK; row < std::min(rows, (block + 1) * BLOCK); ++row)
             work(row, room, parts.get() + block * count * wide);
     });
@@ -86,7 +95,7 @@ struct Attention {
     template <class Work>
     bool each(int threads, const Work& work) const {
         const int rows = by_query ? sizes.queries : 1, wide = whole(sizes.keys);
-        return share(int64_t(batch) * heads, threads, sizes.room() + rows * wide, [&](int64_t index, float* room) {
+        return share(int64_t(batch) * heads, 1, threads, sizes.room() + rows * wide, [&](int64_t index, float* room) {
             const int64_t sentence = index / heads;
             for (int row = 0; row < rows; ++row) {
                 const uint8_t* own = seen + sentence * seen_sentence + row * seen_query;
@@ -109,7 +118,7 @@ bool heedful_cross_entropy(void* logits, int64_t stride, const int64_t* target, 
                            int64_t rows, int vocab, float epsilon, int narrow, int threads) {
     return of_type(narrow, [&](auto number) {
         using Number = decltype(number);
-        return share(rows, threads, 2 * Row::padded(vocab), [&](int64_t row, float* room) {
+        return share(rows, ROWS, threads, 2 * Row::padded(vocab), [&](int64_t row, float* room) {
             Number* own = static_cast<Number*>(logits) + row * stride;
             const Loss loss = cross_entropy(own, vocab, target[row], epsilon, room);
             smoothed[row] = loss.smoothed, likelihood[row] = loss.likelihood;
@@ -122,7 +131,7 @@ bool heedful_consistency(void* first, int64_t first_stride, void* second, int64_
                          int narrow, int threads) {
     return of_type(narrow, [&](auto number) {
         using Number = decltype(number);
-        return share(rows, threads, 4 * Row::padded(vocab), [&](int64_t row, float* room) {
+        return share(rows, ROWS, threads, 4 * Row::padded(vocab), [&](int64_t row, float* room) {
             Number* one = static_cast<Number*>(first) + row * first_stride;
             Number* other = static_cast<Number*>(second) + row * second_stride;
             const Loss here = consistency(one, other, vocab, target[row], epsilon, alpha, room);
@@ -163,7 +172,7 @@ bool heedful_turn(const Places* places, int64_t batch, int heads, int length, in
                   const int64_t* positions, int back, int narrow, int threads) {
     return of_type(narrow, [&](auto number) {
         using Number = decltype(number);
-        return share(batch * length, threads, 0, [&](int64_t index, float*) {
+        return share(batch * length, ROWS, threads, 0, [&](int64_t index, float*) {
             const int64_t sentence = index / length, place = index % length;
             const float* sines = table + (positions ? positions[index] : place) * width;
             for (int head = 0; head < heads; ++head) {
@@ -186,7 +195,7 @@ bool heedful_add_norm(const void* x, int64_t x_stride, const void* output, int64
             using X = decltype(x_number);
             using Output = decltype(output_number);
             using Normed = std::conditional_t<std::is_same_v<X, Output>, X, float>;
-            return share(rows, threads, Mask::room(width), [&](int64_t row, float* room) {
+            return share(rows, ROWS, threads, Mask::room(width), [&](int64_t row, float* room) {
                 add_norm(static_cast<const X*>(x) + row * x_stride,
                          static_cast<const Output*>(output) + row * output_stride, gain, bias, width, row, mask,
                          epsilon, room, static_cast<Normed*>(normed) + row * width, mean + row, scale + row);
@@ -229,7 +238,7 @@ bool heedful_add_dropout(const void* x, const void* output, uint64_t seed, int d
                 using X = decltype(x_number);
                 using Output = decltype(output_number);
                 using Result = decltype(result_number);
-                return share(rows, threads, Mask::room(width), [&](int64_t row, float* room) {
+                return share(rows, ROWS, threads, Mask::room(width), [&](int64_t row, float* room) {
                     add_dropout(x ? static_cast<const X*>(x) + row * width : nullptr,
                                 static_cast<const Output*>(output) + row * width, width, row, mask, room,
                                 static_cast<Result*>(result) + row * width);

@@ -1,6 +1,7 @@
 """The functions of the C++ files beside this one."""
 
 import ctypes
+import sys
 from ctypes import POINTER, c_bool, c_float, c_int, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -35,7 +36,9 @@ class Places(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """None where PyTorch's own kernels have to do."""
+    """None where PyTorch's own kernels have to do, as on macOS, whose compiler has no OpenMP."""
+    if sys.platform == "darwin":
+        return None
     rows = [c_void_p, c_int64]
     functions = {
         "heedful_cross_entropy": (c_bool, [*rows, *[c_void_p] * 3, c_int64, c_int, c_float, c_int, c_int]),
