@@ -51,6 +51,8 @@ class Contender(ABC):
     """The modules whose memory is everybody's."""
     same_start: bool = False
     """Begins with the start model's weights and takes the prepared batches in their order."""
+    drawn: bool = True
+    """Stands in the picture of speeds, too."""
 
     @abstractmethod
     def command(self, bench: Bench, directory: Path) -> list[str | Path]:

@@ -25,7 +25,7 @@ class Heedful(Contender):
     same_start: bool = True
 
     def __post_init__(self) -> None:
-        self.python = Path(sys.executable)
+        self.python, self.drawn = Path(sys.executable), not self.options
         self.name = ", ".join(("heedful", self.precision, *(f"{k} {v}" for k, v in self.options.items())))
 
     def command(self, bench: Bench, directory: Path) -> list[str | Path]:

@@ -71,7 +71,8 @@ def prepare(shape: TrainingShape, text: Text, work: Path, threads: int, device: 
 def speeds(comparison: Comparison) -> dict[str, dict[str, list[float]]]:
     """Every round's speed, for the picture."""
     title = f"training, {comparison.bench.shape.name}"
-    return {title: {result.contender.name: result.speeds for result in comparison.results if result.speeds}}
+    drawn = [result for result in comparison.results if result.speeds and result.contender.drawn]
+    return {title: {result.contender.name: result.speeds for result in drawn}}
 
 
 def markdown(comparison: Comparison) -> str:
