@@ -16,7 +16,7 @@ from heedful import kernels
 def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, causal: bool) -> Tensor | None:
     """softmax(QK^T / sqrt(d_k))V; a query that may look nowhere gets zeros. None where there is no kernel for it.
 
-    Shapes: query, key and value `[batch, heads, query or key, d_k or d_v]`, seen `[batch, query or 1, key]` bool,
+    Shapes: query, key and value `[batch, heads, query or key, d_k or d_v]`, seen `[batch or 1, query or 1, key]` bool,
     True where attention may look; the result's memory is `[batch, query, heads, d_v]`.
     """
     if query.is_cpu and not torch.is_grad_enabled():  # compiled for training; PyTorch's are as good without gradients

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heedful import kernels
+from heedful.kernels.attention import short_attention, split
 from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
@@ -199,8 +200,6 @@ def _parts(packed: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
     """`torch.split` of the components, which does not copy the gradients of what one kernel attends to."""
     if not torch.is_grad_enabled() or kernels.backend(packed) is None:
         return torch.split(packed, sizes, dim=-1)
-    from heedful.kernels.attention import split
-
     return split(packed, sizes)
 
 
@@ -218,12 +217,9 @@ def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal
 
 def _in_one_kernel(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor | None:
     """Equation 1 over a short sequence under a mask that is the same for all heads; None where no kernel does it."""
-    from heedful.kernels.attention import short_attention
-
     if mask is not None and mask.size(1) != 1:
         return None
-    seen = None if mask is None else mask[:, 0].expand(query.size(0), -1, -1)
-    return short_attention(query, *past, seen, causal)
+    return short_attention(query, *past, None if mask is None else mask[:, 0], causal)
 
 
 def _short_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor:

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_LEVELS = 1 << 16
+from heedful.kernels.residual import LEVELS
 
 
 def dropped_levels(p: float) -> int:
     """Of the 2^16 numbers that sixteen bits can be, those that mean zero; some always mean the opposite."""
-    return min(round(p * _LEVELS), _LEVELS - 1)
+    return min(round(p * LEVELS), LEVELS - 1)
 
 
 class Dropout(nn.Module):
@@ -48,5 +48,5 @@ def _scaled_mask(x: Tensor, p: float) -> Tensor:
     bits = words.random_(-(2**63), None).view(torch.int16)[: x.numel()].view(x.shape)
     mask = torch.empty_like(x, memory_format=torch.contiguous_format, requires_grad=False)
     # comparing into floats is three times as fast as into bools, which a product would have to convert
-    torch.ge(bits, dropped - _LEVELS // 2, out=mask)
-    return mask.mul_(_LEVELS / (_LEVELS - dropped))
+    torch.ge(bits, dropped - LEVELS // 2, out=mask)
+    return mask.mul_(LEVELS / (LEVELS - dropped))

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from heedful import kernels
+from heedful.kernels.feed_forward import rectified_linear
 from heedful.model.linear import Linear
 
 
@@ -27,8 +28,7 @@ class FeedForward(nn.Module):
             return torch.relu_(self.inner(x))
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        if kernels.backend(x.to(dtype)) is None:
+        x = x.to(dtype)
+        if kernels.backend(x) is None:
             return torch.relu_(self.inner(x))
-        from heedful.kernels.feed_forward import rectified_linear
-
-        return rectified_linear(x.to(dtype), self.inner.weight.to(dtype), self.inner.bias.to(dtype))
+        return rectified_linear(x, self.inner.weight.to(dtype), self.inner.bias.to(dtype))

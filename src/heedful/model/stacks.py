@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from heedful import kernels
+from heedful.kernels.residual import add_dropout, add_norm
 from heedful.model.attention import KeysValues, MultiHeadAttention
 from heedful.model.dropout import Dropout, dropped_levels
 from heedful.model.feed_forward import FeedForward
@@ -37,8 +38,6 @@ class Residual(nn.Module):
 
     def _add(self, x: Tensor, output: Tensor) -> Tensor:
         if self._in_one_kernel(x, output) and self.dropout.p > 0.0:
-            from heedful.kernels.residual import add_dropout
-
             return add_dropout(x, output, dropped_levels(self.dropout.p))
         dropped: Tensor = self.dropout(output)
         return x + dropped if self.skip else dropped
@@ -58,8 +57,6 @@ class PostNorm(Residual):
         """norm(x + dropout(output))."""
         norm = self.norm
         if self._in_one_kernel(x, output) and isinstance(norm, LayerNorm):
-            from heedful.kernels.residual import add_norm
-
             return add_norm(x, output, norm.weight, norm.bias, norm.eps, dropped_levels(self.dropout.p))
         normed: Tensor = norm(self._add(x, output), mask)
         return normed

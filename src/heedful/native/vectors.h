@@ -12,6 +12,11 @@
 namespace heedful {
 
 constexpr int LANES = 16;
+#ifdef __AVX512F__
+constexpr int BLOCK = 12;  // rows of a product that are computed together: 24 vectors of sums in 32 registers
+#else
+constexpr int BLOCK = 3;  // 12 of 8 floats in 16 registers
+#endif
 constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
 typedef float Floats __attribute__((vector_size(64)));
@@ -22,6 +27,11 @@ typedef uint16_t Halves __attribute__((vector_size(32)));
 struct Brain {  // bfloat16
     uint16_t bits;
 };
+
+inline int rounded_up(int number, int multiple) { return (number + multiple - 1) / multiple * multiple; }
+
+// Numbers of a row of `width` that is stored as whole vectors.
+inline int whole(int width) { return rounded_up(width, LANES); }
 
 template <class Vector, class Number>
 inline Vector load(const Number* from) {

@@ -66,11 +66,11 @@ class _ProjectedConsistency(torch.autograd.Function):
         grads = torch.empty_like(states[0]), torch.empty_like(states[1])
         projection_grad = torch.zeros_like(projection, dtype=torch.float32)
         loss = likelihood = first.new_zeros((), dtype=torch.float32)
-        size = chunk_size(projection, states[0])
+        kernel, size = kernels.backend(states[0]), chunk_size(projection, states[0])
         for start in range(0, len(target), size):
             part = slice(start, start + size)
             logits = states[0][part] @ weights.T, states[1][part] @ weights.T
-            if kernel := kernels.backend(states[0]):
+            if kernel:
                 own = logits
                 each_loss, each_likelihood = kernel.consistency_rows(*logits, target[part], epsilon, alpha)
             else:

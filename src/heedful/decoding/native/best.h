@@ -45,7 +45,7 @@ private:
 
     void look_at(float* logits, int token, int width, int row, int forced, int count,
                  const std::vector<uint8_t>& banned, std::vector<Next>& best) {
-        for (int i = width / LANES * LANES; i < rounded_up(width, LANES); i += LANES)
+        for (int i = width / LANES * LANES; i < whole(width); i += LANES)
             store(logits + i, first(load<Floats>(logits + i), width - i, -INFINITE));
         Floats most = all(-INFINITE), part = {};
         for (int i = 0; i < width; i += LANES) most = larger(most, load<Floats>(logits + i));

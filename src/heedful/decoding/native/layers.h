@@ -28,7 +28,7 @@ class Norm {
 public:
     Norm() = default;
     Norm(const float* gain, const float* bias, int width, float eps) : width_(width), eps_(eps) {
-        gain_.assign(rounded_up(width, LANES), 0.0f);
+        gain_.assign(whole(width), 0.0f);
         bias_ = gain_;
         std::copy(gain, gain + width, gain_.begin());
         std::copy(bias, bias + width, bias_.begin());
@@ -107,7 +107,7 @@ inline void weighted_sum(const float* weights, int count, int width, Value value
 }
 
 // Keys of a source as columns: [head, component, position], positions padded to whole vectors.
-inline int columns(int positions) { return rounded_up(positions, LANES); }
+inline int columns(int positions) { return whole(positions); }
 
 inline void to_columns(const Heads& heads, const float* keys, int stride, int positions, float* to) {
     const int padded = columns(positions);

@@ -14,13 +14,6 @@ namespace heedful {
 enum class Precision { float32 = 0, bfloat16 = 1, int8 = 2 };
 
 constexpr int PANEL = 2 * LANES;  // columns of y that are computed together
-#ifdef __AVX512F__
-constexpr int BLOCK = 12;  // rows of y that are: 24 vectors of sums in 32 registers
-#else
-constexpr int BLOCK = 3;  // 12 of 8 floats in 16 registers
-#endif
-
-inline int rounded_up(int number, int multiple) { return (number + multiple - 1) / multiple * multiple; }
 
 inline uint16_t to_bfloat16(float value) {  // to nearest, ties to even
     uint32_t bits;
@@ -72,7 +65,7 @@ public:
             return;
         }
         const int per_word = precision == Precision::int8 ? 4 : 2;
-        stride_ = rounded_up(width, LANES) / per_word;
+        stride_ = whole(width) / per_word;
         own_.resize(size_t(rows) * stride_);
         scales_.resize(rows), zeros_.resize(rows);
         data_ = own_.data();
@@ -111,11 +104,8 @@ private:
     }
 
     static void round(const float* x, int width, uint16_t* to) {
-        for (int i = 0; i < width; i += LANES) {
-            const Words bits = (Words)first(load<Floats>(x + i), width - i, 0.0f);
-            typedef uint16_t Halves __attribute__((vector_size(32)));
-            store(to + i, __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves));
-        }
+        for (int i = 0; i < width; i += LANES)
+            write(reinterpret_cast<Brain*>(to) + i, first(load<Floats>(x + i), width - i, 0.0f));
     }
 
     const uint32_t* data_ = nullptr;

@@ -9,14 +9,6 @@
 
 namespace heedful {
 
-inline int whole(int width) { return (width + LANES - 1) / LANES * LANES; }
-
-#ifdef __AVX512F__
-constexpr int TALL = 12;  // rows of a product that are computed together: 24 vectors of sums in 32 registers
-#else
-constexpr int TALL = 3;  // 12 of 8 floats in 16 registers
-#endif
-
 // The left side of a product, or its transpose.
 struct Left {
     const float* at;
@@ -49,13 +41,13 @@ inline void product_rows(Left a, int rows, const float* b, int b_row, int inner,
 // c = ab; a row of b and c has `b_row` numbers, whole vectors.
 inline void product(Left a, int rows, const float* b, int b_row, int inner, float* c) {
     for (int column = 0; column < b_row; column += 2 * LANES)
-        for (int row = 0; row < rows; row += TALL) {
+        for (int row = 0; row < rows; row += BLOCK) {
             const Left from{a.at + row * a.row, a.row, a.step};
             float* to = c + row * b_row + column;
             if (b_row - column > LANES)
-                product_rows<TALL, 2>(from, std::min(rows - row, TALL), b + column, b_row, inner, to);
+                product_rows<BLOCK, 2>(from, std::min(rows - row, BLOCK), b + column, b_row, inner, to);
             else
-                product_rows<TALL, 1>(from, std::min(rows - row, TALL), b + column, b_row, inner, to);
+                product_rows<BLOCK, 1>(from, std::min(rows - row, BLOCK), b + column, b_row, inner, to);
         }
 }
 
@@ -129,7 +121,8 @@ inline void softmax(float* scores, const Sizes& n, Hidden hidden, bool causal, f
         const int seen = causal ? std::min(query + 1, n.keys) : n.keys;
         Floats most = all(NEVER);
         for (int i = 0; i < whole(n.keys); i += LANES) {
-            const Floats score = first(load<Floats>(row + i) * scale + load<Floats>(hidden.at + query * hidden.row + i), seen - i, NEVER);
+            const Floats all_keys = load<Floats>(row + i) * scale + load<Floats>(hidden.at + query * hidden.row + i);
+            const Floats score = first(all_keys, seen - i, NEVER);
             store(row + i, score);
             most = larger(most, score);
         }

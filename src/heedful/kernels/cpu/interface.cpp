@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <new>
+#include <type_traits>
 
 #include "attention.h"
 #include "feed_forward.h"
@@ -21,7 +22,7 @@ using namespace heedful;
 namespace {
 
 constexpr int ROWS = 16;   // that a thread takes at a time
-constexpr int BLOCK = 64;  // rows that are added up first
+constexpr int ADDED = 64;  // rows that are added up first
 
 struct Room {  // of every thread its own, in whole lines of the cache
     Room(int threads, int64_t numbers)
@@ -52,19 +53,32 @@ bool share(int64_t items, int grain, int most_threads, int64_t numbers, const Wo
     return true;
 }
 
+// Calls `work` with a number of every type that is told: bfloat16 where it is narrow, else float32.
 template <class Work>
-bool of_type(int narrow, const Work& work) {
-    return narrow ? work(Brain{}) : work(float{});
+bool of_types(const Work& work) {
+    return work();
 }
+
+template <class Work, class... Others>
+bool of_types(const Work& work, int narrow, Others... others) {
+    const auto with = [&](auto number) {
+        return of_types([&](auto... rest) { return work(number, rest...); }, others...);
+    };
+    return narrow ? with(Brain{}) : with(float{});
+}
+
+// Of a sum.
+template <class A, class B>
+using Both = std::conditional_t<std::is_same_v<A, B>, A, float>;
 
 // Calls `work(row, room of this thread, sums)` for all rows; the sums `[count, width]` are added up in one order.
 template <class Work>
 bool share_sums(int64_t rows, int threads, int64_t numbers, int count, int width, float* sums, const Work& work) {
-    const int64_t blocks = (rows + BLOCK - 1) / BLOCK, wide = whole(width);
+    const int64_t blocks = (rows + ADDED - 1) / ADDED, wide = whole(width);
     const std::unique_ptr<float[]> parts(new (std::nothrow) float[blocks * count * wide]());
     if (!parts) return false;
     const bool done = share(blocks, 1, threads, numbers, [&](int64_t block, float* room) {
-        for (int64_t row = block * BLOCK; row < std::min(rows, (block + 1) * BLOCK); ++row)
+        for (int64_t row = block * ADDED; row < std::min(rows, (block + 1) * ADDED); ++row)
             work(row, room, parts.get() + block * count * wide);
     });
     for (int which = 0; which < count; ++which)
@@ -116,45 +130,45 @@ extern "C" {
 // `logits` `[rows, vocab]`, rows `stride` apart, become their gradient; smoothed loss and likelihood are per row.
 bool heedful_cross_entropy(void* logits, int64_t stride, const int64_t* target, float* smoothed, float* likelihood,
                            int64_t rows, int vocab, float epsilon, int narrow, int threads) {
-    return of_type(narrow, [&](auto number) {
+    return of_types([&](auto number) {
         using Number = decltype(number);
-        return share(rows, ROWS, threads, 2 * Row::padded(vocab), [&](int64_t row, float* room) {
+        return share(rows, ROWS, threads, 2 * whole(vocab), [&](int64_t row, float* room) {
             Number* own = static_cast<Number*>(logits) + row * stride;
             const Loss loss = cross_entropy(own, vocab, target[row], epsilon, room);
             smoothed[row] = loss.smoothed, likelihood[row] = loss.likelihood;
         });
-    });
+    }, narrow);
 }
 
 bool heedful_consistency(void* first, int64_t first_stride, void* second, int64_t second_stride, const int64_t* target,
                          float* loss, float* likelihood, int64_t rows, int vocab, float epsilon, float alpha,
                          int narrow, int threads) {
-    return of_type(narrow, [&](auto number) {
+    return of_types([&](auto number) {
         using Number = decltype(number);
-        return share(rows, ROWS, threads, 4 * Row::padded(vocab), [&](int64_t row, float* room) {
+        return share(rows, ROWS, threads, 4 * whole(vocab), [&](int64_t row, float* room) {
             Number* one = static_cast<Number*>(first) + row * first_stride;
             Number* other = static_cast<Number*>(second) + row * second_stride;
             const Loss here = consistency(one, other, vocab, target[row], epsilon, alpha, room);
             loss[row] = here.smoothed, likelihood[row] = here.likelihood;
         });
-    });
+    }, narrow);
 }
 
 // `places` are those of query, key, value and context.
 bool heedful_attention(const Attention* ask, const Places* places, int narrow, int threads) {
-    return of_type(narrow, [&](auto number) {
+    return of_types([&](auto number) {
         using Number = decltype(number);
         return ask->each(threads, [&](int64_t sentence, int64_t head, Hidden hidden, float* room) {
             attend<Number>(ask->sizes, places[0].at<const Number>(sentence, head),
                            places[1].at<const Number>(sentence, head), places[2].at<const Number>(sentence, head),
                            hidden, ask->causal, ask->scale(), room, places[3].at<Number>(sentence, head));
         });
-    });
+    }, narrow);
 }
 
 // `places` are those of query, key, value and the context's gradient, then of the three gradients.
 bool heedful_attention_backward(const Attention* ask, const Places* places, int narrow, int threads) {
-    return of_type(narrow, [&](auto number) {
+    return of_types([&](auto number) {
         using Number = decltype(number);
         return ask->each(threads, [&](int64_t sentence, int64_t head, Hidden hidden, float* room) {
             attend_backward<Number>(
@@ -163,14 +177,14 @@ bool heedful_attention_backward(const Attention* ask, const Places* places, int 
                 ask->causal, ask->scale(), room, places[4].at<Number>(sentence, head),
                 places[5].at<Number>(sentence, head), places[6].at<Number>(sentence, head));
         });
-    });
+    }, narrow);
 }
 
 // `places` are those of what is turned and of the result, `[batch, heads, length, width]`; `table`
 // `[positions, 2, width / 2]` has sines and cosines, `positions` `[batch, length]` or null, where they are 0, 1, ...
 bool heedful_turn(const Places* places, int64_t batch, int heads, int length, int width, const float* table,
                   const int64_t* positions, int back, int narrow, int threads) {
-    return of_type(narrow, [&](auto number) {
+    return of_types([&](auto number) {
         using Number = decltype(number);
         return share(batch * length, ROWS, threads, 0, [&](int64_t index, float*) {
             const int64_t sentence = index / length, place = index % length;
@@ -181,7 +195,7 @@ bool heedful_turn(const Places* places, int64_t batch, int heads, int length, in
                 turn(from.at + place * from.row, width / 2, sines, back ? -1.0f : 1.0f, to.at + place * to.row);
             }
         });
-    });
+    }, narrow);
 }
 
 // Rows of x and output stand `x_stride` and `output_stride` apart; what is written has no gaps. `narrow` of three: x,
@@ -190,18 +204,16 @@ bool heedful_add_norm(const void* x, int64_t x_stride, const void* output, int64
                       const float* bias, uint64_t seed, int dropped, float epsilon, int64_t rows, int width,
                       void* normed, float* mean, float* scale, int narrow_x, int narrow_output, int threads) {
     const Mask mask(seed, dropped, width);
-    return of_type(narrow_x, [&](auto x_number) {
-        return of_type(narrow_output, [&](auto output_number) {
-            using X = decltype(x_number);
-            using Output = decltype(output_number);
-            using Normed = std::conditional_t<std::is_same_v<X, Output>, X, float>;
-            return share(rows, ROWS, threads, Mask::room(width), [&](int64_t row, float* room) {
-                add_norm(static_cast<const X*>(x) + row * x_stride,
-                         static_cast<const Output*>(output) + row * output_stride, gain, bias, width, row, mask,
-                         epsilon, room, static_cast<Normed*>(normed) + row * width, mean + row, scale + row);
-            });
+    return of_types([&](auto x_number, auto output_number) {
+        using X = decltype(x_number);
+        using Output = decltype(output_number);
+        using Normed = Both<X, Output>;
+        return share(rows, ROWS, threads, Mask::room(width), [&](int64_t row, float* room) {
+            add_norm(static_cast<const X*>(x) + row * x_stride,
+                     static_cast<const Output*>(output) + row * output_stride, gain, bias, width, row, mask,
+                     epsilon, room, static_cast<Normed*>(normed) + row * width, mean + row, scale + row);
         });
-    });
+    }, narrow_x, narrow_output);
 }
 
 // `sums` `[2, width]` become the gradients of gain and bias.
@@ -210,21 +222,19 @@ bool heedful_add_norm_backward(const void* x, int64_t x_stride, const void* outp
                                int64_t rows, int width, const float* mean, const float* scale, void* x_grad,
                                void* output_grad, float* sums, int narrow_x, int narrow_output, int threads) {
     const Mask mask(seed, dropped, width);
-    return of_type(narrow_x, [&](auto x_number) {
-        return of_type(narrow_output, [&](auto output_number) {
-            using X = decltype(x_number);
-            using Output = decltype(output_number);
-            using Normed = std::conditional_t<std::is_same_v<X, Output>, X, float>;
-            return share_sums(rows, threads, 2 * Mask::room(width), 2, width, sums,
-                              [&](int64_t row, float* room, float* own) {
-                add_norm_backward(static_cast<const X*>(x) + row * x_stride,
-                                  static_cast<const Output*>(output) + row * output_stride,
-                                  static_cast<const Normed*>(grad) + row * grad_stride, gain, width, row, mask,
-                                  mean[row], scale[row], room, static_cast<X*>(x_grad) + row * width,
-                                  static_cast<Output*>(output_grad) + row * width, own, own + whole(width));
-            });
+    return of_types([&](auto x_number, auto output_number) {
+        using X = decltype(x_number);
+        using Output = decltype(output_number);
+        using Normed = Both<X, Output>;
+        return share_sums(rows, threads, 2 * Mask::room(width), 2, width, sums,
+                          [&](int64_t row, float* room, float* own) {
+            add_norm_backward(static_cast<const X*>(x) + row * x_stride,
+                              static_cast<const Output*>(output) + row * output_stride,
+                              static_cast<const Normed*>(grad) + row * grad_stride, gain, width, row, mask,
+                              mean[row], scale[row], room, static_cast<X*>(x_grad) + row * width,
+                              static_cast<Output*>(output_grad) + row * width, own, own + whole(width));
         });
-    });
+    }, narrow_x, narrow_output);
 }
 
 // dropout(output) `[rows, width]` without gaps, and x added unless it is null; the result has the type of both
@@ -232,32 +242,28 @@ bool heedful_add_norm_backward(const void* x, int64_t x_stride, const void* outp
 bool heedful_add_dropout(const void* x, const void* output, uint64_t seed, int dropped, int64_t rows, int width,
                          void* result, int narrow_x, int narrow_output, int narrow_result, int threads) {
     const Mask mask(seed, dropped, width);
-    return of_type(narrow_x, [&](auto x_number) {
-        return of_type(narrow_output, [&](auto output_number) {
-            return of_type(narrow_result, [&](auto result_number) {
-                using X = decltype(x_number);
-                using Output = decltype(output_number);
-                using Result = decltype(result_number);
-                return share(rows, ROWS, threads, Mask::room(width), [&](int64_t row, float* room) {
-                    add_dropout(x ? static_cast<const X*>(x) + row * width : nullptr,
-                                static_cast<const Output*>(output) + row * width, width, row, mask, room,
-                                static_cast<Result*>(result) + row * width);
-                });
-            });
+    return of_types([&](auto x_number, auto output_number, auto result_number) {
+        using X = decltype(x_number);
+        using Output = decltype(output_number);
+        using Result = decltype(result_number);
+        return share(rows, ROWS, threads, Mask::room(width), [&](int64_t row, float* room) {
+            add_dropout(x ? static_cast<const X*>(x) + row * width : nullptr,
+                        static_cast<const Output*>(output) + row * width, width, row, mask, room,
+                        static_cast<Result*>(result) + row * width);
         });
-    });
+    }, narrow_x, narrow_output, narrow_result);
 }
 
 // `grad`, `hidden` and `masked` `[rows, width]` without gaps, `sums` `[width]`.
 bool heedful_rectified(const void* grad, const void* hidden, int64_t rows, int width, void* masked, float* sums,
                        int narrow, int threads) {
-    return of_type(narrow, [&](auto number) {
+    return of_types([&](auto number) {
         using Number = decltype(number);
         return share_sums(rows, threads, 0, 1, width, sums, [&](int64_t row, float*, float* own) {
             const int64_t start = row * width;
             rectified(static_cast<const Number*>(grad) + start, static_cast<const Number*>(hidden) + start, width,
                       static_cast<Number*>(masked) + start, own);
         });
-    });
+    }, narrow);
 }
 }

@@ -17,7 +17,7 @@ public:
     // `room` holds two rows of `vocab`, rounded up to whole vectors.
     template <class Number>
     Row(const Number* logits, int vocab, float* room)
-        : logits_(room), weights_(room + padded(vocab)), vocab_(vocab) {
+        : logits_(room), weights_(room + whole(vocab)), vocab_(vocab) {
         Floats most = all(-INFINITE), plain = {};
         for (int i = 0; i < vocab; i += LANES) {
             const Floats x = read_first(logits + i, vocab - i);
@@ -37,8 +37,6 @@ public:
         log_total_ = highest + std::log(total_);
         mean_ = sum(plain) / vocab;
     }
-
-    static int padded(int vocab) { return (vocab + LANES - 1) / LANES * LANES; }
 
     float nll(int64_t target) const { return log_total_ - logits_[target]; }
     float uniform() const { return log_total_ - mean_; }
@@ -75,7 +73,7 @@ Loss cross_entropy(Number* logits, int vocab, int64_t target, float epsilon, flo
 template <class Number>
 Loss consistency(Number* first, Number* second, int vocab, int64_t target, float epsilon, float alpha, float* room) {
     if (target < 0) return zero(first, vocab), zero(second, vocab), Loss{0, 0};
-    const Row p(first, vocab, room), q(second, vocab, room + 2 * Row::padded(vocab));
+    const Row p(first, vocab, room), q(second, vocab, room + 2 * whole(vocab));
     const float apart = p.log_total() - q.log_total();
     Floats there = {}, back = {};
     for (int i = 0; i < vocab; i += LANES) {

@@ -16,7 +16,7 @@ public:
         : low_(uint32_t(seed)), high_(uint32_t(seed >> 32)), dropped_(dropped),
           scale_(65536.0f / float(65536 - dropped)), width_(width) {}
 
-    static int64_t room(int width) { return int64_t(width + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
+    static int64_t room(int width) { return rounded_up(width, 2 * LANES); }
 
     // 0 or the others' scale, of all components of a row.
     void fill(int64_t row, float* to) const {
