@@ -12,6 +12,7 @@ from heedful.kernels import cpu
 from heedful.kernels.attention import short_attention
 from heedful.kernels.cpu.library import library
 from heedful.kernels.feed_forward import rectified_linear
+from heedful.kernels.product import linear
 from heedful.kernels.residual import add_dropout, add_norm
 from heedful.model.attention import scaled_dot_product_attention
 from heedful.model.feed_forward import FeedForward
@@ -28,6 +29,11 @@ def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return context
 
 
+def _linear(*each: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return linear(*each)
+
+
 def _inputs(*shapes: tuple[int, ...]) -> Inputs:
     torch.manual_seed(1)
     return tuple(torch.randn(shape, requires_grad=True) for shape in shapes)
@@ -37,6 +43,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "attention": (_attention, ((7, 3, 130, 20), (7, 3, 140, 20), (7, 3, 140, 36))),
     "add_norm": (lambda *each: add_norm(*each, 1e-5, 9999), ((333, 52), (333, 52), (52,), (52,))),
     "add_dropout": (lambda *each: add_dropout(*each, 9999), ((333, 52), (333, 52))),
+    "linear": (_linear, ((2, 333, 52), (77, 52), (77,))),
     "feed-forward": (rectified_linear, ((333, 52), (77, 52), (77,))),
     "loss": (
         lambda hidden, projection: projected_cross_entropy(hidden, projection, torch.arange(111), 0.1)[0],
@@ -56,7 +63,7 @@ def _results(name: str, inputs: Inputs) -> list[Tensor]:
     return [output, *torch.autograd.grad(output.float().square().sum(), inputs)]
 
 
-@pytest.mark.parametrize("name", ["attention", "add_norm", "add_dropout"])
+@pytest.mark.parametrize("name", ["attention", "add_norm", "add_dropout", "linear"])
 def test_the_number_of_threads_changes_no_bit(name: str) -> None:
     inputs, threads = _inputs(*CASES[name][1]), torch.get_num_threads()
     try:

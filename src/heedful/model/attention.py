@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heedful import kernels
 from heedful.kernels.attention import short_attention, split
+from heedful.kernels.product import linear
 from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
@@ -122,7 +123,7 @@ class MultiHeadAttention(nn.Module):
         self, x: Float[Tensor, "batch length d_model"], start: int = 0
     ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
         """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position."""
-        packed = F.linear(x, self.weight, self.bias)
+        packed = linear(x, self.weight, self.bias)
         if self.rotary is None:
             query, key, value = map(self._split, _parts(packed, self.sizes))
             return query, KeysValues(key, value)
@@ -137,7 +138,7 @@ class MultiHeadAttention(nn.Module):
     ) -> Float[Tensor, "batch heads query d_k"]:
         """xW^Q; with rotary positions as if each stood at this position of the memory, whose keys were made before."""
         weight, bias = self._part(0)
-        query = self._split(F.linear(x, weight, bias))
+        query = self._split(linear(x, weight, bias))
         if self.rotary is None:
             return query
         assert positions is not None  # nobody else says where a query stands in the memory
@@ -146,7 +147,7 @@ class MultiHeadAttention(nn.Module):
     def keys_values(self, memory: Float[Tensor, "batch key d_model"]) -> KeysValues:
         """The memory's W^K and W^V; rotary keys are turned."""
         weight, bias = self._part(1)
-        key, value = _parts(F.linear(memory, weight, bias), self.sizes[1:])
+        key, value = _parts(linear(memory, weight, bias), self.sizes[1:])
         key = self._split(key)
         return KeysValues(key if self.rotary is None else self.rotary(key), self._split(value))
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from heedful import kernels
 from heedful.kernels.feed_forward import rectified_linear
+from heedful.kernels.product import linear, multiplies, product_dtype
 from heedful.model.linear import Linear
 
 
@@ -26,9 +27,10 @@ class FeedForward(nn.Module):
         """max(0, xW_1 + b_1)."""
         if not self.training:
             return torch.relu_(self.inner(x))
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        x = x.to(dtype)
+        weight, bias = self.inner.weight, self.inner.bias
+        if multiplies(x):
+            return linear(x, weight, bias, rectified=True)
+        x = x.to(product_dtype(x))
         if kernels.backend(x) is None:
             return torch.relu_(self.inner(x))
-        return rectified_linear(x, self.inner.weight.to(dtype), self.inner.bias.to(dtype))
+        return rectified_linear(x, weight.to(x.dtype), bias.to(x.dtype))

@@ -1,6 +1,8 @@
 """Linear maps as the Transformer's authors initialise them: Xavier uniform weights, zero biases."""
 
-from torch import nn
+from torch import Tensor, nn
+
+from heedful.kernels.product import linear
 
 
 class Linear(nn.Linear):
@@ -11,3 +13,7 @@ class Linear(nn.Linear):
         nn.init.xavier_uniform_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """y."""
+        return linear(input, self.weight, self.bias)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from heedful import kernels
-from heedful.training.loss import add_product, chunk_size, label_smoothed_cross_entropy, product_dtype, real_targets
+from heedful.kernels.product import add_product, both_ways, multiply, product_dtype
+from heedful.training.loss import chunk_size, label_smoothed_cross_entropy, real_targets
 
 
 def consistent_cross_entropy(
@@ -61,15 +62,15 @@ class _ProjectedConsistency(torch.autograd.Function):
         padded: bool,
     ) -> tuple[Tensor, Tensor]:
         dtype = product_dtype(first)
-        weights = projection.to(dtype)
         states = first.to(dtype), second.to(dtype)
+        across, along = both_ways(projection, states[0])
         grads = torch.empty_like(states[0]), torch.empty_like(states[1])
         projection_grad = torch.zeros_like(projection, dtype=torch.float32)
         loss = likelihood = first.new_zeros((), dtype=torch.float32)
         kernel, size = kernels.backend(states[0]), chunk_size(projection, states[0])
         for start in range(0, len(target), size):
             part = slice(start, start + size)
-            logits = states[0][part] @ weights.T, states[1][part] @ weights.T
+            logits = multiply(states[0][part], across), multiply(states[1][part], across)
             if kernel:
                 own = logits
                 each_loss, each_likelihood = kernel.consistency_rows(*logits, target[part], epsilon, alpha)
@@ -77,7 +78,7 @@ class _ProjectedConsistency(torch.autograd.Function):
                 each_loss, each_likelihood, own = _rows(*logits, target[part], epsilon, alpha, padded)
             loss, likelihood = loss + each_loss.sum(), likelihood + each_likelihood.sum()
             for number, grad in enumerate(own):
-                torch.mm(grad, weights, out=grads[number][part])
+                multiply(grad, along, out=grads[number][part])
                 add_product(projection_grad, grad.T, states[number][part])
         ctx.save_for_backward(*grads, projection_grad)
         ctx.mark_non_differentiable(likelihood)
@@ -87,7 +88,7 @@ class _ProjectedConsistency(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         first, second, projection = ctx.saved_tensors
-        return first * grad_loss, second * grad_loss, projection * grad_loss, None, None, None, None
+        return first.mul_(grad_loss), second.mul_(grad_loss), projection.mul_(grad_loss), None, None, None, None
 
 
 def _rows(

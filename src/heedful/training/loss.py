@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from heedful import kernels
+from heedful.kernels.product import add_product, both_ways, multiply, product_dtype
 
 CHUNK_ELEMENTS = 4_000_000
 """Logits held at a time, 16 MB: few enough for the cache, and rows enough for fast products."""
@@ -51,17 +52,18 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         training = any(ctx.needs_input_grad[:2])
         dtype = product_dtype(hidden)
-        states, weights = hidden.to(dtype), projection.to(dtype)
+        states = hidden.to(dtype)
+        across, along = both_ways(projection, states)
         # mean of the logits = hidden · mean of the rows: no pass over the logits for the uniform part of the loss
         kernel = kernels.backend(states)
-        mean_logits = None if kernel else states.float() @ weights.float().mean(0)
+        mean_logits = None if kernel else states.float() @ projection.to(dtype).float().mean(0)
         hidden_grad = torch.empty_like(states) if training else None
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
         size = chunk_size(projection, states)
         for start in range(0, len(target), size):
             part = slice(start, start + size)
-            logits = states[part] @ weights.T
+            logits = multiply(states[part], across)
             if mean_logits is None:
                 assert kernel is not None
                 each_smoothed, each_likelihood = kernel.cross_entropy_rows(logits, target[part], epsilon)
@@ -70,7 +72,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
                 each_smoothed, each_likelihood, grad = _rows(logits, mean_logits[part], target[part], epsilon, padded)
             smoothed, likelihood = smoothed + each_smoothed.sum(), likelihood + each_likelihood.sum()
             if hidden_grad is not None and projection_grad is not None:
-                torch.mm(grad, weights, out=hidden_grad[part])
+                multiply(grad, along, out=hidden_grad[part])
                 add_product(projection_grad, grad.T, states[part])
         if training:
             ctx.save_for_backward(hidden_grad, projection_grad)
@@ -81,7 +83,8 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_smoothed: Tensor, _grad_likelihood: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, projection_grad = ctx.saved_tensors
-        return hidden_grad * grad_smoothed, projection_grad * grad_smoothed, None, None, None
+        # in place: of a large vocabulary, another tensor costs more than the product
+        return hidden_grad.mul_(grad_smoothed), projection_grad.mul_(grad_smoothed), None, None, None
 
 
 def chunk_size(projection: Tensor, like: Tensor) -> int:
@@ -118,17 +121,3 @@ def _rows(
     if real is not None:
         nll, smoothed, grad = nll * real, smoothed * real, grad.mul_(real.unsqueeze(1))
     return smoothed, nll, grad.to(dtype)
-
-
-def product_dtype(hidden: Tensor) -> torch.dtype:
-    """Autocast's where it is on, which a function with its own gradient has to ask for."""
-    device = hidden.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-
-
-def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, whatever the precision of the factors."""
-    if left.dtype == total.dtype:
-        total.addmm_(left, right)
-    else:
-        total.add_(left @ right)

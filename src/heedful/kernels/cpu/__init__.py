@@ -1,19 +1,69 @@
-"""Kernels for CPUs, in C++ compiled for the processor: short attention, rotary positions, residuals, ReLU, losses.
+"""Kernels for CPUs, in C++ compiled for the processor: products, short attention, rotary positions, residuals, losses.
 
 They read float32 or bfloat16, compute in float32, and share PyTorch's threads. Every function raises MemoryError where
 there is not enough for what a thread holds, and IndexError for targets or positions that there are not.
 """
 
+import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from heedful.kernels.cpu.library import Attention, Places, library
+from heedful.kernels.cpu.library import Attention, Factor, Places, Result, library
 
 _LARGEST, _LONGEST = 1 << 16, 1 << 11
 """Scores of a head that still stand in the cache with their gradients, and queries or keys."""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """A right factor as `product` reads it."""
+
+    words: Tensor
+    inner: int
+    columns: int
+
+
+def multiplies() -> bool:
+    """Whether `product` is for this processor: one that multiplies vectors of bfloat16, but has no tiles (AMX) for it,
+    where oneDNN's products are the faster ones."""
+    native = library()
+    return native is not None and bool(native.heedful_multiplies())
+
+
+def lay_out(right: Tensor) -> Panels:
+    """`[inner, columns]` for many products."""
+    (inner, columns), right = right.shape, _dense(right)
+    words = right.new_empty(_native().heedful_words(columns, inner), dtype=torch.int32)
+    _call("heedful_lay_out", _factor(right.T), columns, inner, words.data_ptr())
+    return Panels(words, inner, columns)
+
+
+def product(
+    left: Tensor,
+    right: Tensor | Panels,
+    dtype: torch.dtype,
+    *,
+    bias: Tensor | None = None,
+    rectified: bool = False,
+    out: Tensor | None = None,
+    added: bool = False,
+) -> Tensor:
+    """left `[rows, inner]` @ right `[inner, columns]`, both made narrow, sums in float32; then plus `bias`
+    `[columns]`, and negative numbers 0. In `out`, if it is given; `added` to it, where it is float32."""
+    panels = right if isinstance(right, Panels) else lay_out(right)
+    (rows, inner), left = left.shape, _dense(left)
+    if inner != panels.inner:
+        raise ValueError(f"{inner} columns cannot meet {panels.inner} rows")
+    result = left.new_empty(rows, panels.columns, dtype=dtype) if out is None else out
+    shift = None if bias is None else _wide(bias)
+    places = *_rows(result), None if shift is None else shift.data_ptr()
+    wanted = Result(*places, _narrow(result), rectified, added)
+    _call("heedful_product", _factor(left), panels.words.data_ptr(), wanted, rows, panels.columns, inner)
+    return result
 
 
 def fits(queries: int, keys: int, d_k: int, d_v: int, by_query: bool) -> bool:  # noqa: ARG001 any mask will do
@@ -106,6 +156,14 @@ def rectified(grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     return masked, sums
 
 
+def row_sums(each: Tensor) -> Tensor:
+    """The sum of all rows `[rows, width]`, float32."""
+    sums = _sums(each, each.size(1))
+    each = each if each.stride(1) == 1 else each.contiguous()
+    _call("heedful_sums", *_rows(each), *each.shape, sums.data_ptr(), _narrow(each))
+    return sums
+
+
 def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """Smoothed loss and negative log-likelihood; logits become their gradient."""
     smoothed, likelihood = _sums(logits, 2, len(target))
@@ -140,9 +198,25 @@ def _attend(name: str, read: Sequence[Tensor], written: Sequence[Tensor], seen: 
     _call(name, ask, _places(*read, *written), _narrow(query))
 
 
+def _dense(matrix: Tensor) -> Tensor:
+    """The numbers of a row or of a column side by side."""
+    return matrix if 1 in matrix.stride() else matrix.contiguous()
+
+
+def _factor(matrix: Tensor) -> Factor:
+    """`[index, inner]`, dense."""
+    return Factor(matrix.data_ptr(), *matrix.stride(), _narrow(matrix))
+
+
 def _call(name: str, *arguments: Any) -> None:
-    if not getattr(library(), name)(*arguments, torch.get_num_threads()):
+    if not getattr(_native(), name)(*arguments, torch.get_num_threads()):
         raise MemoryError
+
+
+def _native() -> ctypes.CDLL:
+    native = library()
+    assert native is not None  # who calls has asked
+    return native
 
 
 def _places(*tensors: Tensor) -> Any:

@@ -1,4 +1,4 @@
-// Equation 2's ReLU, backward.
+// Backward: equation 2's ReLU, and what a bias wants.
 #pragma once
 
 #include "vectors.h"
@@ -14,6 +14,12 @@ void rectified(const Number* grad, const Number* hidden, int width, Number* mask
         write_first(masked + i, kept, width - i);
         store(sums + i, load<Floats>(sums + i) + kept);
     }
+}
+
+template <class Number>
+void add_row(const Number* row, int width, float* sums) {
+    for (int i = 0; i < width; i += LANES)
+        store(sums + i, load<Floats>(sums + i) + read_first(row + i, width - i));
 }
 
 }  // namespace heedful

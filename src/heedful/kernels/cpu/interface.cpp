@@ -14,6 +14,7 @@
 #include "attention.h"
 #include "feed_forward.h"
 #include "loss.h"
+#include "product.h"
 #include "residual.h"
 #include "rotary.h"
 
@@ -23,6 +24,7 @@ namespace {
 
 constexpr int ROWS = 16;   // that a thread takes at a time
 constexpr int ADDED = 64;  // rows that are added up first
+[[maybe_unused]] constexpr int LAID_OUT = 4;  // panels that a thread lays out at a time
 
 struct Room {  // of every thread its own, in whole lines of the cache
     Room(int threads, int64_t numbers)
@@ -265,5 +267,79 @@ bool heedful_rectified(const void* grad, const void* hidden, int64_t rows, int w
                       static_cast<Number*>(masked) + start, own);
         });
     }, narrow);
+}
+
+// `sums` `[width]` of rows `stride` apart.
+bool heedful_sums(const void* each, int64_t stride, int64_t rows, int width, float* sums, int narrow, int threads) {
+    return of_types([&](auto number) {
+        using Number = decltype(number);
+        return share_sums(rows, threads, 0, 1, width, sums, [&](int64_t row, float*, float* own) {
+            add_row(static_cast<const Number*>(each) + row * stride, width, own);
+        });
+    }, narrow);
+}
+
+// Whether there are products of ours for this processor; else the functions below do nothing.
+bool heedful_multiplies() {
+#ifdef HEEDFUL_PRODUCTS
+    return true;
+#else
+    return false;
+#endif
+}
+
+// 32-bit words that `heedful_lay_out` fills.
+int64_t heedful_words([[maybe_unused]] int64_t columns, [[maybe_unused]] int64_t inner) {
+#ifdef HEEDFUL_PRODUCTS
+    return Parts{columns, inner}.words();
+#else
+    return 0;
+#endif
+}
+
+// A right factor, once for all products with it.
+bool heedful_lay_out([[maybe_unused]] const Factor* right, [[maybe_unused]] int64_t columns,
+                     [[maybe_unused]] int64_t inner, [[maybe_unused]] uint32_t* words, [[maybe_unused]] int threads) {
+#ifdef HEEDFUL_PRODUCTS
+    const Parts parts{columns, inner};
+    const int64_t panels = parts.panels(), groups = (panels + LAID_OUT - 1) / LAID_OUT;
+    return share(groups * parts.count(), 1, threads, 0, [&](int64_t item, float*) {
+        const int64_t part = item / groups, panel = item % groups * LAID_OUT;
+        lay_out<PANEL_COLUMNS>(*right, panel * PANEL_COLUMNS, std::min(columns, (panel + LAID_OUT) * PANEL_COLUMNS),
+                               parts.start(part), parts.end(part), words + (part * panels + panel) * parts.panel(),
+                               parts.panel());
+    });
+#else
+    return false;
+#endif
+}
+
+// `right` has been laid out.
+bool heedful_product([[maybe_unused]] const Factor* left, [[maybe_unused]] const uint32_t* right,
+                     [[maybe_unused]] const Result* result, [[maybe_unused]] int64_t rows,
+                     [[maybe_unused]] int64_t columns, [[maybe_unused]] int64_t inner, [[maybe_unused]] int threads) {
+#ifdef HEEDFUL_PRODUCTS
+    const Parts parts{columns, inner};
+    const int64_t panels = parts.panels(), room = parts.size() / 2;
+    int height = parts.size() <= INNER ? 8 * PANEL_ROWS : 4 * PANEL_ROWS;  // that stay in the second cache
+    while (height > PANEL_ROWS && rows < 2 * threads * height) height /= 2;
+    const int64_t blocks = (rows + height - 1) / height, held = parts.count() > 1 ? rows * panels * PANEL_COLUMNS : 0;
+    const std::unique_ptr<float[]> before(new (std::nothrow) float[held]);
+    bool done = before != nullptr;
+    for (int64_t part = 0; done && part < parts.count(); ++part)
+        done = share(blocks, 1, threads, height * room, [&](int64_t block, float* memory) {
+            const int64_t first = block * height, stop = std::min(rows, first + height);
+            uint32_t* own = reinterpret_cast<uint32_t*>(memory);
+            lay_out<PANEL_ROWS>(*left, first, stop, parts.start(part), parts.end(part), own, PANEL_ROWS * room);
+            for (int64_t panel = 0; panel < panels; ++panel)
+                for (int64_t row = first; row < stop; row += PANEL_ROWS)
+                    product_rows(int(std::min<int64_t>(stop - row, PANEL_ROWS)), own + (row - first) * room,
+                                 right + (part * panels + panel) * parts.panel(), parts, part, before.get(), *result,
+                                 row, panel);
+        });
+    return done;
+#else
+    return false;
+#endif
 }
 }

@@ -34,6 +34,25 @@ class Places(ctypes.Structure):
     _fields_ = (("data", c_void_p), ("batch", c_int64), ("head", c_int64), ("row", c_int64))
 
 
+class Factor(ctypes.Structure):
+    """A factor of a product: number (index, inner) stands at `index * index_stride + inner * inner_stride`."""
+
+    _fields_ = (("data", c_void_p), ("index_stride", c_int64), ("inner_stride", c_int64), ("narrow", c_int32))
+
+
+class Result(ctypes.Structure):
+    """What becomes of a product's sums."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("stride", c_int64),
+        ("bias", c_void_p),
+        ("narrow", c_int32),
+        ("rectified", c_int32),
+        ("added", c_int32),
+    )
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """None where PyTorch's own kernels have to do, as on macOS, whose compiler has no OpenMP."""
@@ -60,6 +79,14 @@ def library() -> ctypes.CDLL | None:
         "heedful_add_dropout": (
             c_bool,
             [c_void_p, c_void_p, c_uint64, c_int, c_int64, c_int, c_void_p, *[c_int] * 4],
+        ),
+        "heedful_sums": (c_bool, [*rows, c_int64, c_int, c_void_p, c_int, c_int]),
+        "heedful_multiplies": (c_bool, []),
+        "heedful_words": (c_int64, [c_int64, c_int64]),
+        "heedful_lay_out": (c_bool, [POINTER(Factor), c_int64, c_int64, c_void_p, c_int]),
+        "heedful_product": (
+            c_bool,
+            [POINTER(Factor), c_void_p, POINTER(Result), c_int64, c_int64, c_int64, c_int],
         ),
         "heedful_rectified": (c_bool, [c_void_p, c_void_p, c_int64, c_int, c_void_p, c_void_p, c_int, c_int]),
     }

@@ -1,0 +1,87 @@
+"""Products of matrices, and linear maps: PyTorch's, or in bfloat16 on a CPU our own.
+
+oneDNN, which PyTorch asks for the latter, compiles a kernel for every shape, and batches differ in shape. Ours lay both
+factors out in any case, so that weights are made narrow on the way and their gradients are float32 from the start.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from heedful import kernels
+from heedful.kernels import cpu
+
+Right = Tensor | cpu.Panels
+"""A right factor, `[inner, columns]`."""
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """Autocast's where it is on, which a function with its own gradient has to ask for."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def multiplies(x: Tensor) -> bool:
+    """Whether products with x are ours."""
+    return x.is_cpu and product_dtype(x) == torch.bfloat16 and kernels.backend(x) is not None and cpu.multiplies()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rectified: bool = False) -> Tensor:
+    """xW^T + b, `rectified` max(0, xW^T + b); x `[..., in]`, weight `[out, in]`, bias `[out]`."""
+    if torch.is_grad_enabled() and multiplies(x) and x.numel():
+        output: Tensor = _Linear.apply(x, weight, bias, rectified)
+        return output
+    output = F.linear(x, weight, bias)
+    return torch.relu_(output) if rectified else output
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, rectified: bool) -> Tensor:
+        rows = x.reshape(-1, x.size(-1)).bfloat16()
+        output = cpu.product(rows, weight.T, torch.bfloat16, bias=bias, rectified=rectified)
+        ctx.save_for_backward(rows, weight, bias, output if rectified else None)
+        ctx.shape, ctx.dtype = x.shape, x.dtype
+        return output.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, bias, output = ctx.saved_tensors
+        grad, sums = grad.reshape(len(rows), -1), None
+        if output is not None:
+            grad, sums = cpu.rectified(grad.contiguous(), output)
+        elif bias is not None:
+            sums = cpu.row_sums(grad)
+        for_x, for_weight, *_ = ctx.needs_input_grad
+        x_grad = cpu.product(grad, weight, torch.bfloat16).view(ctx.shape).to(ctx.dtype) if for_x else None
+        weight_grad = cpu.product(grad.T, rows, weight.dtype) if for_weight else None
+        return x_grad, weight_grad, None if bias is None or sums is None else sums.to(bias.dtype), None
+
+
+def both_ways(matrix: Tensor, like: Tensor) -> tuple[Right, Right]:
+    """Its transpose and itself as right factors of many products with narrow or wide tensors as `like`."""
+    if multiplies(like):
+        return cpu.lay_out(matrix.T), cpu.lay_out(matrix)
+    matrix = matrix.to(like.dtype)
+    return matrix.T, matrix
+
+
+def multiply(left: Tensor, right: Right, out: Tensor | None = None) -> Tensor:
+    """left @ right, of the left one's type."""
+    if isinstance(right, Tensor):
+        return torch.mm(left, right, out=out)
+    return cpu.product(left, right, left.dtype, out=out)
+
+
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, whatever the precision of the factors."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    elif multiplies(left):
+        cpu.product(left, right, total.dtype, out=total, added=True)
+    else:
+        total.add_(left @ right)
