@@ -43,7 +43,6 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "attention": (_attention, ((7, 3, 130, 20), (7, 3, 140, 20), (7, 3, 140, 36))),
     "add_norm": (lambda *each: add_norm(*each, 1e-5, 9999), ((333, 52), (333, 52), (52,), (52,))),
     "add_dropout": (lambda *each: add_dropout(*each, 9999), ((333, 52), (333, 52))),
-    "linear": (_linear, ((2, 333, 52), (77, 52), (77,))),
     "feed-forward": (rectified_linear, ((333, 52), (77, 52), (77,))),
     "loss": (
         lambda hidden, projection: projected_cross_entropy(hidden, projection, torch.arange(111), 0.1)[0],
@@ -55,6 +54,9 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     ),
 }
 
+if cpu.multiplies():
+    CASES["linear"] = (_linear, ((2, 333, 52), (77, 52), (77,)))
+
 
 def _results(name: str, inputs: Inputs) -> list[Tensor]:
     """Output and gradients."""
@@ -63,7 +65,7 @@ def _results(name: str, inputs: Inputs) -> list[Tensor]:
     return [output, *torch.autograd.grad(output.float().square().sum(), inputs)]
 
 
-@pytest.mark.parametrize("name", ["attention", "add_norm", "add_dropout", "linear"])
+@pytest.mark.parametrize("name", [name for name in CASES if name in ("attention", "add_norm", "add_dropout", "linear")])
 def test_the_number_of_threads_changes_no_bit(name: str) -> None:
     inputs, threads = _inputs(*CASES[name][1]), torch.get_num_threads()
     try:

@@ -128,4 +128,4 @@ def test_a_model_takes_them_and_agrees_with_pytorch_s_products(monkeypatch: pyte
         wanted = results()
     assert len(asked) == count
     for mine, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=5e-2, atol=5e-2 * float(theirs.abs().max()))
+        assert (mine - theirs).norm() < 0.05 * theirs.norm()  # PyTorch rounds gradients of weights too
