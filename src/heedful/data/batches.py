@@ -65,8 +65,9 @@ class Batch:
         return replace(moved, target_places=self.target_places.to(device, non_blocking=True))
 
     def twice(self) -> Self:
-        """All pairs, then all of them again; the places are those of the first half."""
-        return self._each(lambda tensor: torch.cat((tensor, tensor)), self.lines * 2)
+        """All pairs, then all of them again."""
+        places = torch.cat((self.target_places, self.target_places + self.target_mask.numel()))
+        return replace(self._each(lambda tensor: torch.cat((tensor, tensor)), self.lines * 2), target_places=places)
 
     def rows(self, chosen: slice | Sequence[int] | Tensor) -> Self:
         """Some of the pairs, padded as before."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +30,11 @@ class Backend(Protocol):
     def fits(self, queries: int, keys: int, d_k: int, d_v: int, by_query: bool) -> bool:
         """Whether attention of these sizes is short enough for `attend`; `by_query` says that `seen` differs by it."""
 
-    def attend(self, read: Sequence[Tensor], written: Tensor, seen: Tensor | None, causal: bool) -> None:
+    def attend(self, read: Sequence[Tensor], written: Tensor, seen: Any, causal: bool) -> None:
         """Equation 1 from query, key and value `[batch, heads, length, width]`; `seen`
-        `[batch, query or 1, key]` is True where attention may look."""
+        `[batch, query or 1, key]` is True where attention may look, or, for CPUs, says where in a row sentences are."""
 
-    def attend_backward(
-        self, read: Sequence[Tensor], written: Sequence[Tensor], seen: Tensor | None, causal: bool
-    ) -> None:
+    def attend_backward(self, read: Sequence[Tensor], written: Sequence[Tensor], seen: Any, causal: bool) -> None:
         """Gradients of query, key and value from these three and the context's."""
 
     def add_norm(

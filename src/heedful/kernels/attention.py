@@ -11,19 +11,32 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from heedful import kernels
+from heedful.kernels.sentences import Ragged, Seen
 
 
-def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, causal: bool) -> Tensor | None:
+def packs(like: Tensor, queries: int, keys: int, d_k: int, d_v: int) -> bool:
+    """Whether `short_attention` takes sentences up to such lengths without padding; `like` is a weight."""
+    if not like.is_cpu or not torch.is_grad_enabled():
+        return False
+    backend = kernels.backend(like)
+    return backend is not None and backend.fits(queries, keys, d_k, d_v, False)
+
+
+def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Seen, causal: bool) -> Tensor | None:
     """softmax(QK^T / sqrt(d_k))V; a query that may look nowhere gets zeros. None where there is no kernel for it.
 
     Shapes: query, key and value `[batch, heads, query or key, d_k or d_v]`, seen `[batch or 1, query or 1, key]` bool,
-    True where attention may look; the result's memory is `[batch, query, heads, d_v]`.
+    True where attention may look; the result's memory is `[batch, query, heads, d_v]`. With `Ragged` sentences, for
+    which `packs` has to be asked, batch is 1 and every sentence in it.
     """
     if query.is_cpu and not torch.is_grad_enabled():  # compiled for training; PyTorch's are as good without gradients
         return None
     backend = kernels.backend(query, key, value)
     if backend is None or key.shape[:2] != query.shape[:2] or value.shape[:3] != key.shape[:3]:
         return None
+    if isinstance(seen, Ragged):
+        packed: Tensor = _ShortAttention.apply(query, key, value, seen, causal, backend)
+        return packed
     if seen is not None:
         seen = seen.expand(query.size(0), -1, key.size(2))
     by_query = seen is not None and seen.size(1) > 1
@@ -40,27 +53,27 @@ class _ShortAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        seen: Tensor | None,
+        seen: Seen,
         causal: bool,
         backend: kernels.Backend,
     ) -> Tensor:
         query, key, value = (_rows(each) for each in (query, key, value))
         [context] = _empty(query, value.size(3))
         backend.attend((query, key, value), context, seen, causal)
-        ctx.save_for_backward(query, key, value, seen)
-        ctx.causal, ctx.backend = causal, backend
+        ctx.save_for_backward(query, key, value)
+        ctx.seen, ctx.causal, ctx.backend = seen, causal, backend
         return context
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, seen = ctx.saved_tensors
+        query, key, value = ctx.saved_tensors
         d_k, d_v = key.size(3), value.size(3)
         if query.size(2) == key.size(2):  # perhaps of one projection
             grads = _empty(query, d_k, d_k, d_v)
         else:
             grads = [*_empty(query, d_k), *_empty(key, d_k, d_v)]
-        ctx.backend.attend_backward((query, key, value, _rows(grad)), grads, seen, ctx.causal)
+        ctx.backend.attend_backward((query, key, value, _rows(grad)), grads, ctx.seen, ctx.causal)
         return *grads, None, None, None
 
 

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heedful import kernels
-from heedful.kernels.attention import short_attention, split
+from heedful.kernels.attention import packs, short_attention, split
 from heedful.kernels.product import linear
+from heedful.kernels.sentences import Ragged
 from heedful.model.dropout import Dropout
 from heedful.model.linear import Linear
 from heedful.model.masks import causal_mask, masked_softmax
-from heedful.model.positions import RotaryPositions
+from heedful.model.positions import RotaryPositions, Start
 
 Normalise = Callable[[Tensor, Tensor | None], Tensor]
 """From scores and a mask to weights."""
@@ -101,7 +102,7 @@ class MultiHeadAttention(nn.Module):
         self,
         x: Float[Tensor, "batch query d_model"],
         memory: Float[Tensor, "batch key d_model"] | None = None,
-        mask: Bool[Tensor, "#batch #heads #query #key"] | None = None,
+        mask: Bool[Tensor, "#batch #heads #query #key"] | Ragged | None = None,
         *,
         causal: bool = False,
         need_weights: bool = False,
@@ -110,19 +111,20 @@ class MultiHeadAttention(nn.Module):
         """Queries from x; keys and values from memory, or from x where there is none (self-attention).
 
         `causal` hides later positions in addition to the mask. The weights cost an explicit softmax and
-        are None unless asked for. `positions` are those of `queries`.
+        are None unless asked for. `positions` are those of `queries`. A mask of ragged sentences is for batches in one
+        row, which `packs`.
         """
         if memory is None:
-            query, past = self.project(x)
+            query, past = self.project(x, mask.keys.positions if isinstance(mask, Ragged) else 0)
         else:
-            past = self.keys_values(memory)
+            past = self.keys_values(memory, mask.keys.positions if isinstance(mask, Ragged) else 0)
             query = self.queries(x, positions)
         return self.attend(query, past, mask, causal=causal, need_weights=need_weights)
 
     def project(
-        self, x: Float[Tensor, "batch length d_model"], start: int = 0
+        self, x: Float[Tensor, "batch length d_model"], start: Start = 0
     ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
-        """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position."""
+        """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position, or every one."""
         packed = linear(x, self.weight, self.bias)
         if self.rotary is None:
             query, key, value = map(self._split, _parts(packed, self.sizes))
@@ -144,27 +146,36 @@ class MultiHeadAttention(nn.Module):
         assert positions is not None  # nobody else says where a query stands in the memory
         return self.rotary.turn(query, positions)
 
-    def keys_values(self, memory: Float[Tensor, "batch key d_model"]) -> KeysValues:
-        """The memory's W^K and W^V; rotary keys are turned."""
+    def keys_values(self, memory: Float[Tensor, "batch key d_model"], start: Start = 0) -> KeysValues:
+        """The memory's W^K and W^V; rotary keys are turned as in `project`."""
         weight, bias = self._part(1)
         key, value = _parts(linear(memory, weight, bias), self.sizes[1:])
         key = self._split(key)
-        return KeysValues(key if self.rotary is None else self.rotary(key), self._split(value))
+        return KeysValues(key if self.rotary is None else self.rotary(key, start), self._split(value))
 
     def attend(
         self,
         query: Float[Tensor, "batch heads query d_k"],
         past: KeysValues,
-        mask: Bool[Tensor, "#batch #heads #query #key"] | None = None,
+        mask: Bool[Tensor, "#batch #heads #query #key"] | Ragged | None = None,
         *,
         causal: bool = False,
         need_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch query d_model"], Float[Tensor, "batch heads query key"] | None]:
         """Attention of every head, concatenated and multiplied by W^O."""
-        context, weights = self._context(query, past, mask, causal, need_weights)
+        weights: Tensor | None
+        if isinstance(mask, Ragged):
+            context, weights = _ragged_attention(query, past, mask, causal), None
+        else:
+            context, weights = self._context(query, past, mask, causal, need_weights)
         # [batch, heads, query, d_v] → [batch, query, heads * d_v]
         output: Tensor = self.output(context.transpose(1, 2).flatten(2))
         return output, weights
+
+    def packs(self, queries: int, keys: int) -> bool:
+        """Whether it attends in sentences up to such lengths that stand in one row."""
+        d_k, d_v = self.sizes[1] // self.heads, self.sizes[2] // self.heads
+        return not (self.training and self.dropout.p > 0.0) and packs(self.weight, queries, keys, d_k, d_v)
 
     def step(
         self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues, position: int
@@ -214,6 +225,13 @@ def _fast_attention(query: Tensor, past: KeysValues, mask: Tensor | None, causal
         mask, causal = mask & causal_mask(query.size(2), query.device), False
     with sdpa_kernel(list(_BACKENDS)) if query.is_cuda else nullcontext():
         return F.scaled_dot_product_attention(query, *past, attn_mask=mask, is_causal=causal)
+
+
+def _ragged_attention(query: Tensor, past: KeysValues, mask: Ragged, causal: bool) -> Tensor:
+    """Equation 1 within each sentence of a row."""
+    context = short_attention(query, *past, mask, causal)
+    assert context is not None  # who packs has asked
+    return context
 
 
 def _in_one_kernel(query: Tensor, past: KeysValues, mask: Tensor | None, causal: bool) -> Tensor | None:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heedful.model.dropout import Dropout
+from heedful.model.positions import Start
 
 
 class TokenEmbedding(nn.Embedding):
@@ -44,10 +45,10 @@ class InputEmbedding(nn.Module):
     def forward(
         self,
         tokens: Int[Tensor, "batch positions"],
-        start: int = 0,
+        start: Start = 0,
         beside: Float[Tensor, "batch positions d_model"] | None = None,
     ) -> Float[Tensor, "batch positions d_model"]:
-        """`start` is the position of the first token; what stands `beside` is one summand more."""
+        """`start` is the position of the first token, or of each; what stands `beside` is one summand more."""
         x: Tensor = self.positions(self.tokens(tokens), start)
         if beside is not None:
             x = x + beside

@@ -1,5 +1,7 @@
 """Positional encoding as an object, called as `positions(x, start)`: x, and in it where its tokens stand.
 
+`start` is the position of the first, or every token's own where they are not in a row.
+
 Of embeddings (Section 3.5) it is a summand; rotary positions are of the queries and keys of attention.
 """
 
@@ -8,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heedful.kernels.rotary import turned
+
+Start = int | Int[Tensor, "batch positions"]
 
 
 def sinusoids(length: int, d_model: int, start: int = 0) -> Float[Tensor, "length d_model"]:
@@ -38,15 +42,21 @@ class SinusoidTable(nn.Module):
             self.table = sinusoids(2 * length, self.table.size(1)).to(self.table)
         return self.table[:length]
 
+    def at(self, start: Start, length: int) -> Float[Tensor, "*batch {length} width"]:
+        """The positions of so many tokens."""
+        if isinstance(start, int):
+            return self.first(start + length)[start:]
+        return self.first(int(start.max()) + 1)[start]
+
 
 class SinusoidalPositions(SinusoidTable):
     """Added to the embeddings, as in the paper."""
 
     def forward(
-        self, x: Float[Tensor, "batch positions d_model"], start: int = 0
+        self, x: Float[Tensor, "batch positions d_model"], start: Start = 0
     ) -> Float[Tensor, "batch positions d_model"]:
         """x + PE[start:]."""
-        return x + self.first(start + x.size(1))[start:]
+        return x + self.at(start, x.size(1))
 
 
 class LearnedPositions(nn.Embedding):
@@ -57,10 +67,12 @@ class LearnedPositions(nn.Embedding):
         nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
 
     def forward(
-        self, input: Float[Tensor, "batch positions d_model"], start: int = 0
+        self, input: Float[Tensor, "batch positions d_model"], start: Start = 0
     ) -> Float[Tensor, "batch positions d_model"]:
         """x + P[min(position, max_positions - 1)]."""
-        position = torch.arange(start, start + input.size(1), device=input.device)
+        position = start
+        if isinstance(position, int):
+            position = torch.arange(position, position + input.size(1), device=input.device)
         return input + super().forward(position.clamp(max=self.num_embeddings - 1))
 
 
@@ -72,10 +84,12 @@ class RotaryPositions(SinusoidTable):
     """
 
     def forward(
-        self, x: Float[Tensor, "batch heads positions d_k"], start: int = 0
+        self, x: Float[Tensor, "batch heads positions d_k"], start: Start = 0
     ) -> Float[Tensor, "batch heads positions d_k"]:
         """x turned, as from position `start` on."""
-        return _turned(x, self.first(start + x.size(2))[start:])
+        if isinstance(start, int):
+            return _turned(x, self.at(start, x.size(2)))
+        return _turned(x, self.first(int(start.max()) + 1), start)
 
     def turn(
         self, x: Float[Tensor, "batch heads positions d_k"], positions: Int[Tensor, "batch positions"]
@@ -97,7 +111,7 @@ class NoPositions(nn.Module):
     """x is left as it is: a bag of tokens (and the causal mask), unless something else knows their order."""
 
     def forward(
-        self, x: Float[Tensor, "batch positions d_model"], start: int = 0
+        self, x: Float[Tensor, "batch positions d_model"], start: Start = 0
     ) -> Float[Tensor, "batch positions d_model"]:
         """x."""
         return x

@@ -31,6 +31,10 @@ class RestrictedAttention(MultiHeadAttention):
         super().__init__(d_model, heads, d_k, d_v, dropout, rotary)
         self.r = r
 
+    def packs(self, queries: int, keys: int) -> bool:
+        """Never: no kernel of one row's sentences knows a neighbourhood."""
+        return False
+
     def step(
         self, x: Float[Tensor, "rows 1 d_model"], past: KeysValues, position: int
     ) -> tuple[Float[Tensor, "rows 1 d_model"], KeysValues]:

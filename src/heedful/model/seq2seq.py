@@ -98,6 +98,18 @@ class Seq2Seq(ABC, nn.Module, Generic[M, S]):
         """`decode(encode(source), target)`; still to be projected."""
         return self.decode(self.encode(source, source_mask), target, target_mask)
 
+    def real_states(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        target: Int[Tensor, "batch target"],
+        target_mask: Bool[Tensor, "batch target"],
+        places: Int[Tensor, " tokens"],
+    ) -> Float[Tensor, "tokens d_model"]:
+        """`forward`'s states at the target's real tokens, whose places in batch × target are given."""
+        states: Tensor = self(source, source_mask, target, target_mask)
+        return states.flatten(0, 1).index_select(0, places)
+
     def flat(self) -> FlatTransformer | None:
         """The model for an engine of another make; None where there is none for it."""
         return None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from heedful import kernels
 from heedful.kernels.residual import add_dropout, add_norm
+from heedful.kernels.sentences import Ragged
 from heedful.model.attention import KeysValues, MultiHeadAttention
 from heedful.model.dropout import Dropout, dropped_levels
 from heedful.model.feed_forward import FeedForward
@@ -90,8 +91,8 @@ class EncoderLayer(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch source d_model"],
-        mask: Bool[Tensor, "batch source"],
-        attend: Bool[Tensor, "batch 1 1 source"] | None,
+        mask: Bool[Tensor, "batch source"] | None,
+        attend: Bool[Tensor, "batch 1 1 source"] | Ragged | None,
         need_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch source d_model"], Float[Tensor, "batch heads source source"] | None]:
         """The stream and, where asked for, the weights. `mask` is for norms, `attend` for attention."""
@@ -113,8 +114,8 @@ class Encoder(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch source d_model"],
-        mask: Bool[Tensor, "batch source"],
-        attend: Bool[Tensor, "batch 1 1 source"] | None,
+        mask: Bool[Tensor, "batch source"] | None,
+        attend: Bool[Tensor, "batch 1 1 source"] | Ragged | None,
         need_weights: bool = False,
     ) -> tuple[Float[Tensor, "batch source d_model"], list[Tensor]]:
         """The memory and each layer's weights (an empty list unless asked for)."""
@@ -124,6 +125,10 @@ class Encoder(nn.Module):
             if weights is not None:
                 seen.append(weights)
         return self.final_norm(x, mask), seen
+
+    def packs(self, longest: int) -> bool:
+        """Whether every layer takes sentences up to this length in one row."""
+        return all(cast("EncoderLayer", layer).self_attention.packs(longest, longest) for layer in self.layers)
 
 
 @dataclass(frozen=True)
@@ -136,9 +141,9 @@ class Teacher:
     """
 
     memory: Float[Tensor, "batch source d_model"]
-    target_mask: Bool[Tensor, "batch target"]
-    self_attend: Bool[Tensor, "batch 1 1 target"] | None
-    cross_attend: Bool[Tensor, "batch 1 1 source"] | None
+    target_mask: Bool[Tensor, "batch target"] | None
+    self_attend: Bool[Tensor, "batch 1 1 target"] | Ragged | None
+    cross_attend: Bool[Tensor, "batch 1 1 source"] | Ragged | None
     source_positions: Int[Tensor, "batch target"] | None
 
 
@@ -246,6 +251,13 @@ class Decoder(nn.Module):
     def keys_values(self, memory: Float[Tensor, "batch source d_model"]) -> tuple[KeysValues, ...]:
         """What each layer's attention over the memory needs of it, for all steps."""
         return tuple(layer.cross_attention.keys_values(memory) for layer in self._layers())
+
+    def packs(self, longest: int, longest_source: int) -> bool:
+        """Whether every layer takes sentences up to these lengths in one row."""
+        return all(
+            layer.self_attention.packs(longest, longest) and layer.cross_attention.packs(longest, longest_source)
+            for layer in self._layers()
+        )
 
     def _layers(self) -> list[DecoderLayer]:
         return cast("list[DecoderLayer]", list(self.layers))

@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from heedful.kernels.sentences import Ragged
 from heedful.model.attention import KeysValues
 from heedful.model.deterministic import DeterministicAttention, ParserState, Words
 from heedful.model.embedding import InputEmbedding, Projection
 from heedful.model.flat import FlatTransformer, flatten
 from heedful.model.masks import over_heads
+from heedful.model.packing import Packing
 from heedful.model.seq2seq import AttentionRecord, Seq2Seq
 from heedful.model.stacks import Decoder, Encoder, Teacher
 
@@ -101,6 +103,32 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         teacher = Teacher(memory.hidden, target_mask, None, over_heads(memory.mask), positions)
         hidden: Tensor = self.decoder(x, teacher)[0]
         return hidden
+
+    def real_states(
+        self,
+        source: Int[Tensor, "batch source"],
+        source_mask: Bool[Tensor, "batch source"],
+        target: Int[Tensor, "batch target"],
+        target_mask: Bool[Tensor, "batch target"],
+        places: Int[Tensor, " tokens"],
+    ) -> Float[Tensor, "tokens d_model"]:
+        """`forward`'s states at the target's real tokens; where attention allows, padding is not computed at all."""
+        length, source_length = target.size(1), source.size(1)
+        if not (self.encoder.packs(source_length) and self.decoder.packs(length, source_length)):
+            return super().real_states(source, source_mask, target, target_mask, places)
+        read, written = Packing.of(source_mask), Packing.of(target_mask)
+        of_source, of_target = read.sentences, written.sentences
+        x: Tensor = self.source_input(read.pack(source), of_source.positions)
+        memory, _ = self.encoder(x, None, Ragged(of_source, of_source))
+        shown, positions = None, None
+        if self.deterministic_attention is not None:
+            words = self.deterministic_attention.words(source, source_mask, read.unpack(memory, source_mask))
+            shown, positions = map(written.pack, self.deterministic_attention(target, words))
+        x = self.target_input(written.pack(target), of_target.positions, shown)
+        across = Ragged(of_target, of_source)
+        teacher = Teacher(memory, None, Ragged(of_target, of_target), across, positions)
+        hidden: Tensor = self.decoder(x, teacher)[0]
+        return hidden.squeeze(0)
 
     def start(self, memory: TransformerMemory, beam: int = 1) -> TransformerState:
         """Keys and values of the memory are made here, once for a sentence."""

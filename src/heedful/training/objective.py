@@ -22,22 +22,19 @@ class Objective(nn.Module):
         """Two scalars, in nats. `consistency`: R-Drop's α. `padded`: the target outputs are below 0 where they are
         padding, and every position is computed, so that all shapes follow from the batch's."""
         projection, epsilon = self.model.projection.weight, self.label_smoothing
-        target = _counted(batch.target_output, batch, padded)
+        target = batch.target_output.flatten()
+        if not padded:
+            target = target.index_select(0, batch.target_places)
         if not consistency:
-            return projected_cross_entropy(
-                _counted(self._hidden(batch), batch, padded), projection, target, epsilon, padded
-            )
+            return projected_cross_entropy(self._hidden(batch, padded), projection, target, epsilon, padded)
         # every sentence twice in one pass, each time with its own dropout
-        halves = self._hidden(batch.twice()).chunk(2)
-        first, second = (_counted(half, batch, padded) for half in halves)
+        first, second = self._hidden(batch.twice(), padded).chunk(2)
         return projected_consistency((first, second), projection, target, epsilon, consistency, padded)
 
-    def _hidden(self, batch: Batch) -> Tensor:
-        hidden: Tensor = self.model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)
-        return hidden
-
-
-def _counted(each: Tensor, batch: Batch, padded: bool) -> Tensor:
-    """`[batch, target, …]` → `[positions, …]`: all, or those of real tokens."""
-    flat = each.flatten(0, 1)
-    return flat if padded else flat.index_select(0, batch.target_places)
+    def _hidden(self, batch: Batch, padded: bool) -> Tensor:
+        """`[positions, d_model]`: all, or those of real tokens."""
+        tensors = batch.source, batch.source_mask, batch.target_input, batch.target_mask
+        if not padded:
+            return self.model.real_states(*tensors, batch.target_places)
+        hidden: Tensor = self.model(*tensors)
+        return hidden.flatten(0, 1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from heedful.kernels.cpu.library import Attention, Factor, Places, Result, library
+from heedful.kernels.sentences import Seen
 
 _LARGEST, _LONGEST = 1 << 16, 1 << 11
 """Scores of a head that still stand in the cache with their gradients, and queries or keys."""
@@ -72,12 +73,12 @@ def fits(queries: int, keys: int, d_k: int, d_v: int, by_query: bool) -> bool:  
     return short and queries > 1 and max(d_k, d_v) <= 1024
 
 
-def attend(read: Sequence[Tensor], written: Tensor, seen: Tensor | None, causal: bool) -> None:
+def attend(read: Sequence[Tensor], written: Tensor, seen: Seen, causal: bool) -> None:
     """softmax(QK^T / sqrt(d_k))V."""
     _attend("heedful_attention", read, [written], seen, causal)
 
 
-def attend_backward(read: Sequence[Tensor], written: Sequence[Tensor], seen: Tensor | None, causal: bool) -> None:
+def attend_backward(read: Sequence[Tensor], written: Sequence[Tensor], seen: Seen, causal: bool) -> None:
     """Its gradients."""
     _attend("heedful_attention_backward", read, written, seen, causal)
 
@@ -190,10 +191,15 @@ def consistency_rows(
     return loss, likelihood
 
 
-def _attend(name: str, read: Sequence[Tensor], written: Sequence[Tensor], seen: Tensor | None, causal: bool) -> None:
+def _attend(name: str, read: Sequence[Tensor], written: Sequence[Tensor], seen: Seen, causal: bool) -> None:
     query, key, value = read[:3]
     (batch, heads, queries, d_k), keys, d_v = query.shape, key.size(2), value.size(3)
-    hidden = (0, None, 0, 0, 0) if seen is None else (seen.size(1) > 1, seen.data_ptr(), *seen.stride())
+    hidden: tuple[Any, ...] = (0, None, 0, 0, 0, None, None)
+    if isinstance(seen, Tensor):
+        hidden = (seen.size(1) > 1, seen.data_ptr(), *seen.stride(), None, None)
+    elif seen is not None:
+        batch, queries, keys = len(seen.keys.starts) - 1, seen.queries.longest, seen.keys.longest
+        hidden = (*hidden[:5], seen.queries.starts.data_ptr(), seen.keys.starts.data_ptr())
     ask = Attention(queries, keys, d_k, d_v, batch, heads, causal, *hidden)
     _call(name, ask, _places(*read, *written), _narrow(query))
 

@@ -92,13 +92,18 @@ bool share_sums(int64_t rows, int threads, int64_t numbers, int count, int width
     return done;
 }
 
+// Where a sentence begins: the batch's, or a row's whose sentences stand one behind the other.
+struct Spot {
+    int64_t sentence, row;
+};
+
 struct Places {  // of a tensor `[batch, heads, length, width]`
     void* data;
     int64_t batch, head, row;
 
     template <class Number>
-    Head<Number> at(int64_t sentence, int64_t number) const {
-        return {static_cast<Number*>(data) + sentence * batch + number * head, row};
+    Head<Number> at(Spot spot, int64_t number) const {
+        return {static_cast<Number*>(data) + spot.sentence * batch + number * head + spot.row * row, row};
     }
 };
 
@@ -107,7 +112,10 @@ struct Attention {
     int batch, heads, causal, by_query;
     const uint8_t* seen;  // `[batch, queries or 1, keys]` or nothing
     int64_t seen_sentence, seen_query, seen_key;
+    // `[batch + 1]` or nothing: where queries and keys of each sentence begin; the sizes are then the longest one's
+    const int64_t *query_starts, *key_starts;
 
+    // Calls `work(sizes, spot of the queries, spot of the keys, head, hidden, room)` for each head of each sentence.
     template <class Work>
     bool each(int threads, const Work& work) const {
         const int rows = by_query ? sizes.queries : 1, wide = whole(sizes.keys);
@@ -118,7 +126,14 @@ struct Attention {
                 for (int key = 0; key < sizes.keys; ++key)
                     room[row * wide + key] = !seen || own[key * seen_key] ? 0 : NEVER;
             }
-            work(sentence, index % heads, Hidden{room, by_query ? wide : 0}, room + rows * wide);
+            Sizes own = sizes;
+            Spot query{sentence, 0}, key{sentence, 0};
+            if (query_starts) {
+                query = {0, query_starts[sentence]}, key = {0, key_starts[sentence]};
+                own.queries = int(query_starts[sentence + 1] - query.row);
+                own.keys = int(key_starts[sentence + 1] - key.row);
+            }
+            work(own, query, key, index % heads, Hidden{room, by_query ? wide : 0}, room + rows * wide);
         });
     }
 
@@ -160,10 +175,10 @@ bool heedful_consistency(void* first, int64_t first_stride, void* second, int64_
 bool heedful_attention(const Attention* ask, const Places* places, int narrow, int threads) {
     return of_types([&](auto number) {
         using Number = decltype(number);
-        return ask->each(threads, [&](int64_t sentence, int64_t head, Hidden hidden, float* room) {
-            attend<Number>(ask->sizes, places[0].at<const Number>(sentence, head),
-                           places[1].at<const Number>(sentence, head), places[2].at<const Number>(sentence, head),
-                           hidden, ask->causal, ask->scale(), room, places[3].at<Number>(sentence, head));
+        return ask->each(threads, [&](const Sizes& n, Spot query, Spot key, int64_t head, Hidden hidden, float* room) {
+            attend<Number>(n, places[0].at<const Number>(query, head), places[1].at<const Number>(key, head),
+                           places[2].at<const Number>(key, head), hidden, ask->causal, ask->scale(), room,
+                           places[3].at<Number>(query, head));
         });
     }, narrow);
 }
@@ -172,12 +187,12 @@ bool heedful_attention(const Attention* ask, const Places* places, int narrow, i
 bool heedful_attention_backward(const Attention* ask, const Places* places, int narrow, int threads) {
     return of_types([&](auto number) {
         using Number = decltype(number);
-        return ask->each(threads, [&](int64_t sentence, int64_t head, Hidden hidden, float* room) {
+        return ask->each(threads, [&](const Sizes& n, Spot query, Spot key, int64_t head, Hidden hidden, float* room) {
             attend_backward<Number>(
-                ask->sizes, places[0].at<const Number>(sentence, head), places[1].at<const Number>(sentence, head),
-                places[2].at<const Number>(sentence, head), places[3].at<const Number>(sentence, head), hidden,
-                ask->causal, ask->scale(), room, places[4].at<Number>(sentence, head),
-                places[5].at<Number>(sentence, head), places[6].at<Number>(sentence, head));
+                n, places[0].at<const Number>(query, head), places[1].at<const Number>(key, head),
+                places[2].at<const Number>(key, head), places[3].at<const Number>(query, head), hidden, ask->causal,
+                ask->scale(), room, places[4].at<Number>(query, head), places[5].at<Number>(key, head),
+                places[6].at<Number>(key, head));
         });
     }, narrow);
 }
@@ -192,9 +207,8 @@ bool heedful_turn(const Places* places, int64_t batch, int heads, int length, in
             const int64_t sentence = index / length, place = index % length;
             const float* sines = table + (positions ? positions[index] : place) * width;
             for (int head = 0; head < heads; ++head) {
-                const auto from = places[0].at<const Number>(sentence, head);
-                const auto to = places[1].at<Number>(sentence, head);
-                turn(from.at + place * from.row, width / 2, sines, back ? -1.0f : 1.0f, to.at + place * to.row);
+                turn(places[0].at<const Number>({sentence, place}, head).at, width / 2, sines, back ? -1.0f : 1.0f,
+                     places[1].at<Number>({sentence, place}, head).at);
             }
         });
     }, narrow);

@@ -25,6 +25,8 @@ class Attention(ctypes.Structure):
         ("seen_sentence", c_int64),
         ("seen_query", c_int64),
         ("seen_key", c_int64),
+        ("query_starts", c_void_p),
+        ("key_starts", c_void_p),
     )
 
 
