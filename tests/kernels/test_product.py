@@ -94,6 +94,17 @@ def test_frozen_weights_and_repeated_gradients() -> None:
     torch.testing.assert_close(x.grad, weight.bfloat16().float().sum(0).expand(3, 8), rtol=2**-7, atol=2**-7)
 
 
+def test_what_changes_its_result_in_place_may() -> None:
+    """In evaluation mode the feed-forward network's ReLU does, and gradients may be asked for."""
+    network, x = FeedForward(8, 16).eval(), torch.randn(2, 3, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        changed = network(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = network.train()(x)
+    torch.testing.assert_close(changed, trained)
+    torch.autograd.grad(changed.float().sum(), list(network.parameters()))
+
+
 def test_products_that_a_loss_asks_for() -> None:
     torch.manual_seed(1)
     matrix, states, grad = torch.randn(70, 24), torch.randn(9, 24).bfloat16(), torch.randn(9, 70).bfloat16()

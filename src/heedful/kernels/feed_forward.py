@@ -3,17 +3,22 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from heedful import kernels
+from heedful.kernels.product import linear, multiplies, product_dtype
 
 
 def rectified_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """max(0, xW^T + b). Shapes: x `[..., in]`, weight `[out, in]`, bias `[out]`, all of one dtype."""
-    backend = kernels.backend(x)
-    assert backend is not None  # who calls has asked
-    hidden: Tensor = _RectifiedLinear.apply(x, weight, bias, backend)
+    """max(0, xW^T + b). Shapes: x `[..., in]`, weight `[out, in]`, bias `[out]`."""
+    if multiplies(x):
+        return linear(x, weight, bias, rectified=True)
+    x, backend = x.to(product_dtype(x)), kernels.backend(x)
+    if backend is None:
+        return torch.relu_(F.linear(x, weight, bias))
+    hidden: Tensor = _RectifiedLinear.apply(x, weight.to(x.dtype), bias.to(x.dtype), backend)
     return hidden
 
 

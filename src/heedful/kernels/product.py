@@ -42,18 +42,19 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, rectified: bool) -> Tensor:
         rows = x.reshape(-1, x.size(-1)).bfloat16()
-        output = cpu.product(rows, weight.T, torch.bfloat16, bias=bias, rectified=rectified)
-        ctx.save_for_backward(rows, weight, bias, output if rectified else None)
+        output = rows.new_empty(*x.shape[:-1], len(weight))  # itself, not a view of it: it may be changed in place
+        hidden = cpu.product(rows, weight.T, rows.dtype, bias=bias, rectified=rectified, out=output.view(len(rows), -1))
+        ctx.save_for_backward(rows, weight, bias, hidden if rectified else None)
         ctx.shape, ctx.dtype = x.shape, x.dtype
-        return output.view(*x.shape[:-1], -1)
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, bias, output = ctx.saved_tensors
+        rows, weight, bias, hidden = ctx.saved_tensors
         grad, sums = grad.reshape(len(rows), -1), None
-        if output is not None:
-            grad, sums = cpu.rectified(grad.contiguous(), output)
+        if hidden is not None:
+            grad, sums = cpu.rectified(grad.contiguous(), hidden)
         elif bias is not None:
             sums = cpu.row_sums(grad)
         for_x, for_weight, *_ = ctx.needs_input_grad

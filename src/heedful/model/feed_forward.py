@@ -4,9 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from heedful import kernels
 from heedful.kernels.feed_forward import rectified_linear
-from heedful.kernels.product import linear, multiplies, product_dtype
 from heedful.model.linear import Linear
 
 
@@ -25,12 +23,6 @@ class FeedForward(nn.Module):
 
     def _hidden(self, x: Tensor) -> Tensor:
         """max(0, xW_1 + b_1)."""
-        if not self.training:
-            return torch.relu_(self.inner(x))
-        weight, bias = self.inner.weight, self.inner.bias
-        if multiplies(x):
-            return linear(x, weight, bias, rectified=True)
-        x = x.to(product_dtype(x))
-        if kernels.backend(x) is None:
-            return torch.relu_(self.inner(x))
-        return rectified_linear(x, weight.to(x.dtype), bias.to(x.dtype))
+        if self.training:
+            return rectified_linear(x, self.inner.weight, self.inner.bias)
+        return torch.relu_(self.inner(x))

@@ -17,8 +17,9 @@ namespace heedful {
 
 constexpr int PANEL_ROWS = 12, PANEL_COLUMNS = 32;  // 24 vectors of sums in 32 registers
 constexpr int INNER = 1024;                         // pairs of a panel, which then stays in the second cache
+constexpr int AHEAD = 16;                           // rows that are fetched before they are laid out
 
-// A factor: number (index, inner) stands at `index * outer_stride + inner * inner_stride`, one of which is 1.
+// A factor: number (index, inner) stands at `index * index_stride + inner * inner_stride`, one of which is 1.
 struct Factor {
     const void* data;
     int64_t index_stride, inner_stride;
@@ -95,6 +96,10 @@ void lay_out(const Factor& f, int64_t index, int64_t stop, int64_t inner, int64_
         uint32_t* const panels = to;
         for (int64_t k = inner; k < end; k += 2) {
             to = panels + (k - inner) / 2 * PANEL;
+            // by itself a processor does not fetch from the next page, where the next row of a wide matrix is
+            for (int64_t i = index; i < stop; i += 64 / sizeof(Number))
+                for (int64_t ahead = k + AHEAD; ahead < std::min(end, k + AHEAD + 2); ++ahead)
+                    _mm_prefetch(from + ahead * f.inner_stride + i, _MM_HINT_T0);
             parts([&](int64_t start, int valid, __mmask16 kept, uint32_t* place) {
                 const Number* row = from + k * f.inner_stride + start;
                 __m512i words = halves(row, valid);
