@@ -42,7 +42,6 @@ def run(job: Job) -> Outcome:
     Raises `HeedfulError` for bad input, and where the directory holds a different run.
     """
     training = job.recipe.training
-    settle_memory()
     if training.threads:
         torch.set_num_threads(training.threads)
     device = distributed.choose_device(training.device)
@@ -78,12 +77,12 @@ def _train(job: Job, device: torch.device) -> Outcome:
     model_config: ModelConfig = TypeAdapter(ModelConfig).validate_python(config["model"])
     model = new_model(model_config, tokenizers, recipe.trees)
     if job.init_from:
-        start = checkpoint.load_model(job.init_from).model
-        checkpoint.load_weights(model, checkpoint.model_tensors(start))
+        _start_from(model, job.init_from)
     # the cosine keeps the length it was started with
     decay = config["training"]["decay_steps"] or config["training"]["max_steps"]
     training = replace(recipe.training, decay_steps=decay)
     validate = make_validation(recipe, job.valid, tokenizers)
+    settle_memory()  # not before: what making and loading a model took is given back
     trainer = Trainer(model.to(device), data, training, model_config.d_model, validate, job.output)
     finished = trainer.finished()
     if not finished and training.schedule == "cosine" and decay and trainer.position.step >= decay:
@@ -95,6 +94,11 @@ def _train(job: Job, device: torch.device) -> Outcome:
     if training.average_last == 1 or outcome.signal or distributed.rank() != 0:
         return outcome
     return replace(outcome, mean=_average_last(job, trainer.model, validate))
+
+
+def _start_from(model: Model, directory: Path) -> None:
+    """The weights of another model."""
+    checkpoint.load_weights(model, checkpoint.model_tensors(checkpoint.load_model(directory).model))
 
 
 def new_model(config: ModelConfig, tokenizers: Tokenizers, trees: TreeConfig | None) -> Model:

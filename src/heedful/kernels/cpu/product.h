@@ -49,23 +49,19 @@ inline __m512i halves(const float* from, int valid) {
     return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(first_of_16(valid), from)));
 }
 
-inline void transpose(__m512i (&x)[16]) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2)
-        t[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]), t[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; ++j) {
-            x[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
-            x[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
+// Sixteen rows of as many words to columns, by four perfect shuffles of the rows: each makes pairs of words that were
+// eight rows apart.
+inline void transpose(Words (&rows)[LANES]) {
+    constexpr Words LOW = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    for (int round = 0; round < 4; ++round) {
+        Words mixed[LANES];
+#pragma GCC unroll 8
+        for (int i = 0; i < LANES / 2; ++i) {
+            mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], LOW);
+            mixed[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], LOW + 8);
         }
-    for (int i = 0; i < 16; i += 8)
-        for (int j = 0; j < 4; ++j) {
-            t[i + j] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0x88);
-            t[i + j + 4] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0xdd);
-        }
-    for (int j = 0; j < 8; ++j) {
-        x[j] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0x88);
-        x[j + 8] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0xdd);
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; ++i) rows[i] = mixed[i];
     }
 }
 
@@ -78,17 +74,20 @@ void lay_out(const Factor& f, int64_t index, int64_t stop, int64_t inner, int64_
     const auto parts = [&](const auto& work) {
         for (int64_t panel = index; panel < stop; panel += PANEL, to += room)
             for (int part = 0; part < PANEL; part += LANES)
-                work(panel + part, int(std::min<int64_t>(stop - panel, PANEL)) - part, first_of_16(PANEL - part), to + part);
+                work(panel + part, int(std::min<int64_t>(stop - panel, PANEL)) - part, first_of_16(PANEL - part),
+                     to + part);
     };
     if (f.inner_stride == 1) {
         parts([&](int64_t start, int valid, __mmask16 kept, uint32_t* place) {
             for (int64_t k = inner; k < end; k += 32, place += 16 * PANEL) {
-                __m512i words[16];
-                for (int i = 0; i < 16; ++i)
-                    words[i] = i < valid ? pairs_in_row(from + (start + i) * f.index_stride + k, int(end - k)) : __m512i{};
+                Words words[LANES];
+                for (int i = 0; i < LANES; ++i) {
+                    const Number* row = from + (start + i) * f.index_stride + k;
+                    words[i] = i < valid ? (Words)pairs_in_row(row, int(end - k)) : Words{};
+                }
                 transpose(words);
                 const int pairs = int(std::min<int64_t>(16, (end - k + 1) / 2));
-                for (int j = 0; j < pairs; ++j) _mm512_mask_storeu_epi32(place + j * PANEL, kept, words[j]);
+                for (int j = 0; j < pairs; ++j) _mm512_mask_storeu_epi32(place + j * PANEL, kept, (__m512i)words[j]);
             }
         });
     } else {
@@ -176,8 +175,8 @@ struct Parts {
     int64_t words() const { return count() * panels() * panel(); }
 };
 
-// `rows` rows from `row` on by all columns, of inner indices of one part; `before` `[all rows, panels, COLUMNS]` are the
-// sums of other parts.
+// `rows` rows from `row` on by one panel, of inner indices of one part; `before` `[all rows, panels, COLUMNS]` has the
+// sums of the parts before it.
 template <int ROWS = PANEL_ROWS>
 void product_rows(int rows, const uint32_t* left, const uint32_t* right, const Parts& parts, int64_t part,
                   float* before, const Result& result, int64_t row, int64_t panel) {
