@@ -16,6 +16,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from benchmarks.processes import ROOT
 
@@ -79,6 +80,8 @@ def draw_speeds(groups: Mapping[str, tuple[str, Speeds]], output: Path) -> None:
         panel.set_title(title, loc="left", fontsize=11)
         panel.set_xlabel(unit, fontsize=9)
         panel.set_xlim(0, 1.18 * max(max(speeds[name]) for name in names))
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panel.spines[["top", "right"]].set_visible(False)
     _save(figure, output)
 
