@@ -34,14 +34,12 @@ def short_attention(query: Tensor, key: Tensor, value: Tensor, seen: Seen, causa
     backend = kernels.backend(query, key, value)
     if backend is None or key.shape[:2] != query.shape[:2] or value.shape[:3] != key.shape[:3]:
         return None
-    if isinstance(seen, Ragged):
-        packed: Tensor = _ShortAttention.apply(query, key, value, seen, causal, backend)
-        return packed
-    if seen is not None:
-        seen = seen.expand(query.size(0), -1, key.size(2))
-    by_query = seen is not None and seen.size(1) > 1
-    if not backend.fits(query.size(2), key.size(2), key.size(3), value.size(3), by_query):
-        return None
+    if not isinstance(seen, Ragged):
+        if seen is not None:
+            seen = seen.expand(query.size(0), -1, key.size(2))
+        by_query = seen is not None and seen.size(1) > 1
+        if not backend.fits(query.size(2), key.size(2), key.size(3), value.size(3), by_query):
+            return None
     context: Tensor = _ShortAttention.apply(query, key, value, seen, causal, backend)
     return context
 

@@ -16,7 +16,6 @@ from heedful.data.batches import Indices, TrainingData
 from heedful.data.corpus import Corpus
 from heedful.data.tokenizer import Tokenizers
 from heedful.errors import HeedfulError
-from heedful.memory import settle_memory
 from heedful.model.build import build_model, native_precision
 from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, training_flops
 from heedful.progress import progress
@@ -127,7 +126,6 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     check_schedule(training)
     if training.threads:
         torch.set_num_threads(training.threads)
-    settle_memory()  # as training does
     device = distributed.choose_device(training.device)
     on_gpus, recipe = recipe, _settled(recipe, native_precision(device))
     lines = sum(corpus.count() for corpus in corpora)

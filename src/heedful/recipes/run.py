@@ -21,7 +21,6 @@ from heedful.data.tokenizer import Tokenizer, Tokenizers
 from heedful.data.treebank.config import TreeConfig
 from heedful.decoding.tree_symbols import TreeSymbols
 from heedful.errors import HeedfulError
-from heedful.memory import settle_memory
 from heedful.model.build import build_model, native_precision
 from heedful.model.config import ModelConfig
 from heedful.recipes.config import SECTIONS, Recipe
@@ -82,7 +81,6 @@ def _train(job: Job, device: torch.device) -> Outcome:
     decay = config["training"]["decay_steps"] or config["training"]["max_steps"]
     training = replace(recipe.training, decay_steps=decay)
     validate = make_validation(recipe, job.valid, tokenizers)
-    settle_memory()  # not before: what making and loading a model took is given back
     trainer = Trainer(model.to(device), data, training, model_config.d_model, validate, job.output)
     finished = trainer.finished()
     if not finished and training.schedule == "cosine" and decay and trainer.position.step >= decay:

@@ -32,6 +32,7 @@ from heedful.checkpoint import (
 )
 from heedful.data.batches import Batch
 from heedful.errors import HeedfulError
+from heedful.memory import settle_memory
 from heedful.model.seq2seq import Seq2Seq
 from heedful.model.transformer import Transformer
 from heedful.progress import Meter, progress
@@ -128,6 +129,7 @@ class Trainer:
         validate: Callable[[Model], Validation],
         directory: Path,
     ) -> None:
+        settle_memory()  # not before: what making and loading a model took is given back
         self.model, self.data, self.config, self.d_model = model, data, config, d_model
         self.validate, self.directory = validate, directory
         self.weights = model_tensors(model)

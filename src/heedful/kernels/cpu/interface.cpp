@@ -22,9 +22,9 @@ using namespace heedful;
 
 namespace {
 
-constexpr int ROWS = 16;   // that a thread takes at a time
-constexpr int ADDED = 64;  // rows that are added up first
-[[maybe_unused]] constexpr int LAID_OUT = 4;  // panels that a thread lays out at a time
+constexpr int ROWS = 16;     // that a thread takes at a time
+constexpr int ADDED = 64;    // rows that are added up first
+constexpr int LAID_OUT = 4;  // panels that a thread lays out at a time
 
 struct Room {  // of every thread its own, in whole lines of the cache
     Room(int threads, int64_t numbers)
@@ -303,7 +303,7 @@ bool heedful_multiplies() {
 }
 
 // 32-bit words that `heedful_lay_out` fills.
-int64_t heedful_words([[maybe_unused]] int64_t columns, [[maybe_unused]] int64_t inner) {
+int64_t heedful_words(int64_t columns, int64_t inner) {
 #ifdef HEEDFUL_PRODUCTS
     return Parts{columns, inner}.words();
 #else
@@ -312,8 +312,7 @@ int64_t heedful_words([[maybe_unused]] int64_t columns, [[maybe_unused]] int64_t
 }
 
 // A right factor, once for all products with it.
-bool heedful_lay_out([[maybe_unused]] const Factor* right, [[maybe_unused]] int64_t columns,
-                     [[maybe_unused]] int64_t inner, [[maybe_unused]] uint32_t* words, [[maybe_unused]] int threads) {
+bool heedful_lay_out(const Factor* right, int64_t columns, int64_t inner, uint32_t* words, int threads) {
 #ifdef HEEDFUL_PRODUCTS
     const Parts parts{columns, inner};
     const int64_t panels = parts.panels(), groups = (panels + LAID_OUT - 1) / LAID_OUT;
@@ -329,9 +328,8 @@ bool heedful_lay_out([[maybe_unused]] const Factor* right, [[maybe_unused]] int6
 }
 
 // `right` has been laid out.
-bool heedful_product([[maybe_unused]] const Factor* left, [[maybe_unused]] const uint32_t* right,
-                     [[maybe_unused]] const Result* result, [[maybe_unused]] int64_t rows,
-                     [[maybe_unused]] int64_t columns, [[maybe_unused]] int64_t inner, [[maybe_unused]] int threads) {
+bool heedful_product(const Factor* left, const uint32_t* right, const Result* result, int64_t rows, int64_t columns,
+                     int64_t inner, int threads) {
 #ifdef HEEDFUL_PRODUCTS
     const Parts parts{columns, inner};
     const int64_t panels = parts.panels(), room = parts.size() / 2;
