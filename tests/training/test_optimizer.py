@@ -50,6 +50,25 @@ def test_adams_first_update_has_the_learning_rates_size() -> None:
     torch.testing.assert_close(before - layer.weight.detach(), 0.01 * torch.tensor([[1.0, -1.0, 1.0]] * 2))
 
 
+def test_adams_moments_are_there_from_the_start_as_its_first_step_would_make_them() -> None:
+    layer, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    other.load_state_dict(layer.state_dict())
+    begun = make_optimizer(layer, TrainingConfig())
+    fresh = torch.optim.Adam(other.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, fused=True)
+    places = [tensor.data_ptr() for state in begun.state.values() for tensor in state.values()]
+    assert len(places) == 6
+    for each, optimizer in ((layer, begun), (other, fresh)):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.1
+        for _ in range(2):
+            each(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+    assert places == [tensor.data_ptr() for state in begun.state.values() for tensor in state.values()]
+    assert torch.equal(layer.weight, other.weight)
+    for own, theirs in zip(begun.state.values(), fresh.state.values(), strict=True):
+        torch.testing.assert_close(own, theirs, rtol=0, atol=0)
+
+
 def test_only_matrices_decay() -> None:
     layer = nn.Linear(3, 2)
     before = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -13,13 +14,17 @@ from heedful.model.positions import Start
 class TokenEmbedding(nn.Embedding):
     """A row per token, drawn from N(0, 1 / d_model) and multiplied by sqrt(d_model) when looked up."""
 
+    sparse_gradient = False
+    """Whether lookups leave a gradient of their rows alone: for `Objective`, where the weight gets a whole one too."""
+
     def reset_parameters(self) -> None:
         """Draws the rows anew; with this deviation the shared projection starts with logits of order one."""
         nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
 
     def forward(self, input: Int[Tensor, "*positions"]) -> Float[Tensor, "*positions d_model"]:
         """Unit variance at the start, the same order as the positional encoding."""
-        return super().forward(input) * math.sqrt(self.embedding_dim)
+        rows = F.embedding(input, self.weight, sparse=self.sparse_gradient)
+        return rows * math.sqrt(self.embedding_dim)
 
 
 class Projection(nn.Linear):

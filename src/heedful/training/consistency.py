@@ -68,9 +68,10 @@ class _ProjectedConsistency(torch.autograd.Function):
         projection_grad = torch.zeros_like(projection, dtype=torch.float32)
         loss = likelihood = first.new_zeros((), dtype=torch.float32)
         kernel, size = kernels.backend(states[0]), chunk_size(projection, states[0])
+        held = [each.new_empty(min(size, len(target)), len(projection)) for each in states]
         for start in range(0, len(target), size):
-            part = slice(start, start + size)
-            logits = multiply(states[0][part], across), multiply(states[1][part], across)
+            part, rows = slice(start, start + size), slice(len(target) - start)
+            logits = multiply(states[0][part], across, held[0][rows]), multiply(states[1][part], across, held[1][rows])
             if kernel:
                 own = logits
                 each_loss, each_likelihood = kernel.consistency_rows(*logits, target[part], epsilon, alpha)

@@ -61,9 +61,10 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         projection_grad = torch.zeros_like(projection, dtype=torch.float32) if training else None
         smoothed = likelihood = hidden.new_zeros((), dtype=torch.float32)
         size = chunk_size(projection, states)
+        held = states.new_empty(min(size, len(target)), len(projection))
         for start in range(0, len(target), size):
             part = slice(start, start + size)
-            logits = multiply(states[part], across)
+            logits = multiply(states[part], across, out=held[: len(target) - start])
             if mean_logits is None:
                 assert kernel is not None
                 each_smoothed, each_likelihood = kernel.cross_entropy_rows(logits, target[part], epsilon)

@@ -34,12 +34,15 @@ class Muon(torch.optim.Optimizer):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """`dtype` is the iteration's: it only has to find the right directions, and bfloat16 does."""
-        others = list(others)
-        groups = [{"params": list(matrices)}, {"params": others}]
+        matrices, others = list(matrices), list(others)
+        groups = [{"params": matrices}, {"params": others}]
         super().__init__(groups, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay})
         self.adam = torch.optim.Adam(others, lr=0.0, betas=betas, eps=eps, fused=True)
         self.adam.state = self.state
         self.dtype = dtype
+        begin_adam(self.adam)
+        for matrix in matrices:
+            self.state[matrix]["momentum"] = torch.zeros_like(matrix)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -49,9 +52,6 @@ class Muon(torch.optim.Optimizer):
         self.adam.step()
         parameters = [parameter for parameter in own["params"] if parameter.grad is not None]
         gradients = [parameter.grad for parameter in parameters]
-        for parameter in parameters:
-            if "momentum" not in self.state[parameter]:
-                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         moments = [self.state[parameter]["momentum"] for parameter in parameters]
         share = 1 - own["momentum"]
         torch._foreach_lerp_(moments, gradients, share)
@@ -61,6 +61,17 @@ class Muon(torch.optim.Optimizer):
         updates = _orthogonal(nesterov, self.dtype)
         torch._foreach_mul_(updates, own["lr"])  # which may be a tensor
         torch._foreach_sub_(parameters, updates)
+
+
+def begin_adam(optimizer: torch.optim.Adam) -> None:
+    """Makes the state of a fused Adam, whose first step would put it into the gaps between a batch's tensors."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": parameter.new_zeros((), dtype=torch.float32),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
 
 
 def _orthogonal(matrices: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:

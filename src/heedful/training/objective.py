@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from heedful.data.batches import Batch
+from heedful.model.embedding import TokenEmbedding
 from heedful.model.seq2seq import Seq2Seq
 from heedful.training.consistency import projected_consistency
 from heedful.training.loss import projected_cross_entropy
@@ -17,11 +19,16 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.label_smoothing = label_smoothing
+        for tokens in model.modules():
+            if isinstance(tokens, TokenEmbedding) and not tokens.weight.is_cuda:
+                tokens.sparse_gradient = tokens.weight is model.projection.weight
 
     def forward(self, batch: Batch, consistency: float = 0.0, padded: bool = False) -> tuple[Tensor, Tensor]:
         """Two scalars, in nats. `consistency`: R-Drop's α. `padded`: the target outputs are below 0 where they are
         padding, and every position is computed, so that all shapes follow from the batch's."""
-        projection, epsilon = self.model.projection.weight, self.label_smoothing
+        # made before tokens are looked up: so its gradient comes after those of their rows, and takes them in in place
+        projection = torch.ops.aten.alias(self.model.projection.weight)
+        epsilon = self.label_smoothing
         target = batch.target_output.flatten()
         if not padded:
             target = target.index_select(0, batch.target_places)

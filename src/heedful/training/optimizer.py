@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from heedful.errors import HeedfulError
 from heedful.model.embedding import Projection
 from heedful.training.config import TrainingConfig
-from heedful.training.muon import Muon
+from heedful.training.muon import Muon, begin_adam
 
 
 def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
@@ -49,13 +49,15 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     betas = (config.beta1, config.beta2)
-    return kind(
+    optimizer = kind(
         [group for group in groups if group["params"]],
         lr=0.0,
         betas=betas,
         eps=config.adam_epsilon,
         fused=True,
     )
+    begin_adam(optimizer)
+    return optimizer
 
 
 def _muon(model: nn.Module, config: TrainingConfig) -> Muon:

@@ -129,7 +129,6 @@ class Trainer:
         validate: Callable[[Model], Validation],
         directory: Path,
     ) -> None:
-        settle_memory()  # not before: what making and loading a model took is given back
         self.model, self.data, self.config, self.d_model = model, data, config, d_model
         self.validate, self.directory = validate, directory
         self.weights = model_tensors(model)
@@ -141,6 +140,8 @@ class Trainer:
         self._resume()
         if config.ema_decay and self.average is None:
             self.average = MovingAverage(self.weights, config.ema_decay)
+        # not before: what making and loading a model took is given back, and weights and moments stand by themselves
+        settle_memory()
         self._started = time.monotonic() - self.position.seconds
         objective = Objective(model, config.label_smoothing)
         self.objective: Objective | DistributedDataParallel = objective
