@@ -1,8 +1,13 @@
 """Muon: orthogonal updates of Adam's size, for the stacks' matrices alone; a checkpoint holds all of its state."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from heedful import kernels
+from heedful.kernels import cpu
+from heedful.kernels.cpu.library import library
 from heedful.model.build import build_model
 from heedful.model.config import RecurrentConfig, TransformerConfig
 from heedful.training.config import TrainingConfig
@@ -23,6 +28,38 @@ def test_the_iteration_keeps_directions_and_levels_their_strengths(shape: tuple[
         strong = strengths > strengths.max() / 100
         assert inner.diagonal()[strong].min() > 0.6
         assert inner.diagonal().max() < 1.3
+
+
+@pytest.mark.skipif(library() is None or not cpu.multiplies(), reason="this CPU's products in bfloat16 are not ours")
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 37, 77), (2, 77, 37), (4, 13, 45), (1, 1, 9), (2, 128, 256)])
+def test_in_bfloat16_the_kernel_iterates_as_the_formula_does(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    before, exact = x.clone(), newton_schulz(x.double())
+    asked: list[Any] = []
+    monkeypatch.setattr(cpu, "newton_schulz", lambda y, *rest, own=cpu.newton_schulz: asked.append(y) or own(y, *rest))
+    result = newton_schulz(x)
+    assert torch.equal(x, before)
+    # numbers up to one are rounded to 8 bits, some times in each of five iterations
+    torch.testing.assert_close(result.double(), exact, rtol=0, atol=2**-5)
+    with kernels.plain():
+        torch.testing.assert_close(result, newton_schulz(x), rtol=0, atol=2**-5)
+    monkeypatch.setattr(cpu, "WIDEST", 8)
+    newton_schulz(x)
+    assert len(asked) == 1
+
+
+def test_threads_change_nothing() -> None:
+    x = torch.randn(5, 24, 40, generator=torch.Generator().manual_seed(1)).bfloat16()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = newton_schulz(x)
+        torch.set_num_threads(3)
+        assert torch.equal(newton_schulz(x), alone)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(12, 12), (36, 12), (12, 24)])

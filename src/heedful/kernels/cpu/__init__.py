@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heedful.kernels.cpu.library import Attention, Factor, Places, Result, library
+from heedful.kernels.cpu.library import Attention, Factor, Iteration, Places, Result, library
 from heedful.kernels.sentences import Seen
 
 _LARGEST, _LONGEST = 1 << 16, 1 << 11
 """Scores of a head that still stand in the cache with their gradients, and queries or keys."""
+WIDEST = 1 << 11
+"""Numbers that `newton_schulz` adds up at a time."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ def product(
     places = *_rows(result), None if shift is None else shift.data_ptr()
     wanted = Result(*places, _narrow(result), rectified, added)
     _call("heedful_product", _factor(left), panels.words.data_ptr(), wanted, rows, panels.columns, inner)
+    return result
+
+
+def newton_schulz(x: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
+    """X ← aX + (bA + cA²)X with A = XX^T, so many times; x `[matrices, rows, columns]` of bfloat16, with no more rows
+    than columns, and of these at most `WIDEST`."""
+    result = x.contiguous().clone()
+    matrices, rows, columns = result.shape
+    _call("heedful_newton_schulz", Iteration(rows, columns, steps, *coefficients), result.data_ptr(), matrices)
     return result
 
 

@@ -14,6 +14,7 @@
 #include "attention.h"
 #include "feed_forward.h"
 #include "loss.h"
+#include "newton_schulz.h"
 #include "product.h"
 #include "residual.h"
 #include "rotary.h"
@@ -350,6 +351,17 @@ bool heedful_product(const Factor* left, const uint32_t* right, const Result* re
                                  row, panel);
         });
     return done;
+#else
+    return false;
+#endif
+}
+// `each` `[matrices, rows, columns]` becomes about orthogonal.
+bool heedful_newton_schulz(const Iteration* iteration, uint16_t* each, int64_t matrices, int threads) {
+#ifdef HEEDFUL_PRODUCTS
+    return share(matrices, 1, threads, iteration->words(), [&](int64_t matrix, float* memory) {
+        iterate(*iteration, reinterpret_cast<Brain*>(each) + matrix * iteration->size(),
+                reinterpret_cast<uint32_t*>(memory));
+    });
 #else
     return false;
 #endif

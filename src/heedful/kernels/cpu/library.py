@@ -55,6 +55,19 @@ class Result(ctypes.Structure):
     )
 
 
+class Iteration(ctypes.Structure):
+    """How matrices become orthogonal."""
+
+    _fields_ = (
+        ("rows", c_int32),
+        ("columns", c_int32),
+        ("steps", c_int32),
+        ("a", c_float),
+        ("b", c_float),
+        ("c", c_float),
+    )
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """None where PyTorch's own kernels have to do, as on macOS, whose compiler has no OpenMP."""
@@ -90,6 +103,7 @@ def library() -> ctypes.CDLL | None:
             c_bool,
             [POINTER(Factor), c_void_p, POINTER(Result), c_int64, c_int64, c_int64, c_int],
         ),
+        "heedful_newton_schulz": (c_bool, [POINTER(Iteration), c_void_p, c_int64, c_int]),
         "heedful_rectified": (c_bool, [c_void_p, c_void_p, c_int64, c_int, c_void_p, c_void_p, c_int, c_int]),
     }
     without = "training takes PyTorch's kernels, which are slower"

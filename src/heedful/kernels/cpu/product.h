@@ -177,9 +177,9 @@ struct Parts {
 
 // `rows` rows from `row` on by one panel, of inner indices of one part; `before` `[all rows, panels, COLUMNS]` has the
 // sums of the parts before it.
-template <int ROWS = PANEL_ROWS>
+template <int ROWS = PANEL_ROWS, class Taker>
 void product_rows(int rows, const uint32_t* left, const uint32_t* right, const Parts& parts, int64_t part,
-                  float* before, const Result& result, int64_t row, int64_t panel) {
+                  float* before, const Taker& result, int64_t row, int64_t panel) {
     if constexpr (ROWS > 1)
         if (rows < ROWS) return product_rows<ROWS - 1>(rows, left, right, parts, part, before, result, row, panel);
     const int64_t stride = parts.panels() * PANEL_COLUMNS;
@@ -193,7 +193,8 @@ void product_rows(int rows, const uint32_t* left, const uint32_t* right, const P
     product_panel<ROWS>(left, right, pairs, sums);
     if (part == parts.count() - 1) {
         const int64_t column = panel * PANEL_COLUMNS;
-        return result.take<ROWS>(sums, row, column, int(std::min<int64_t>(parts.columns - column, PANEL_COLUMNS)));
+        const int columns = int(std::min<int64_t>(parts.columns - column, PANEL_COLUMNS));
+        return result.template take<ROWS>(sums, row, column, columns);
     }
 #pragma GCC unroll 12
     for (int m = 0; m < ROWS; ++m)
