@@ -14,7 +14,7 @@ from heedful.cli.main import main
 from heedful.data.tokenizer import EOS
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.linearisation import Linearisation
-from heedful.data.treebank.reading import read_trees
+from heedful.data.treebank.reading import read_trees, trees_in
 from heedful.data.treebank.tree import Tree
 from heedful.evaluation.brackets import score_trees
 from tests.small import SMALL
@@ -50,8 +50,9 @@ def out(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
+    *notes, told = capsys.readouterr().err.splitlines()
+    assert told.startswith("heedful: error: ")
+    assert all("trees are few" in note for note in notes)
     return told
 
 
@@ -147,6 +148,24 @@ def test_words_and_trees_are_told_apart(
     parsed = tmp_path / "parsed.mrg"
     out(capsys, "parse", model, str(path), "--input-format", kind, "--output", str(parsed))
     assert next(read_trees(parsed))[1].words()[0] == first
+
+
+def test_only_spaces_separate_words(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in files of trees, so that words given as text are as many as in their tree."""
+    path = tmp_path / "words.txt"
+    path.write_text("the 5\u00a0mg\tdog  a\u2028b\n")
+    [tree] = [found for _, found in trees_in(out(capsys, "parse", model, str(path)).split("\n"))]
+    assert tree.words() == ["the", "5\u00a0mg", "dog", "a\u2028b"]
+
+
+def test_the_input_may_stand_behind_an_option(
+    model: str, data: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = out(capsys, "parse", model, data["test"], "--pretty")
+    assert out(capsys, "parse", model, "--pretty", data["test"]) == wanted
+    assert out(capsys, "parse", "--pretty", "--threads", "1", model, data["test"]) == wanted
+    assert "unexpected argument more" in error(capsys, "parse", model, data["test"], "--pretty", "more")
+    assert "unexpected argument more" in error(capsys, "parse", model, "--pretty", data["test"], "more")
 
 
 def test_drawn(model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,12 @@ def test_only_ascii_spaces_separate() -> None:
         ("(S ((NN a)))", 1, "without a label"),
         ("(S\n(NN a) ())", 2, "holds nothing"),
         ("(S\n(N\u00a0N a))", 2, "a space in the label"),
+        ("( (S (NP (DT a)\n( (S (NN b)))", 2, "without a label inside the tree that begins in line 1"),
+        (
+            "(TOP (S (NP (DT a)))\n(TOP (S (NN b)))\n(TOP (NN c))))",
+            2,
+            "a root, TOP, inside .* line 1; .* lacks closing",
+        ),
     ],
 )
 def test_what_is_no_tree_is_an_error_with_its_line(tmp_path: Path, text: str, line: int, what: str) -> None:
@@ -106,6 +112,12 @@ def test_cleaning(options: dict[str, bool], expected: str) -> None:
 
 def test_a_label_that_begins_with_a_dash_is_no_function_tag() -> None:
     assert str(clean(tree("(S (-LRB- (NN a)) (X=1 (NN b)))"), TreeConfig())) == "(TOP (S (-LRB- (NN a)) (X (NN b))))"
+
+
+def test_a_root_may_stand_around_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "trees.mrg"
+    path.write_text("(ROOT (TOP (S (NN a))))\n( (S1 (S (NN a))))\n")
+    assert [str(tree) for _, tree in read_trees(path)] == ["(ROOT (TOP (S (NN a))))", "( (S1 (S (NN a))))"]
 
 
 @pytest.mark.parametrize("root", ["(S (NN a))", "( (S (NN a)))", "(TOP (S (NN a)))", "(ROOT (S (NN a)))"])

@@ -4,6 +4,7 @@ The counts in `CASES` follow from the definitions by hand; the C program with `n
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,30 @@ def test_gold_trees_may_go_over_several_lines(tmp_path: Path, capsys: pytest.Cap
     gold.write_text(f"{DOG})\n{DOG}\n")
     assert main(["score-trees", str(gold), str(predicted), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["errors"] == 1, "as EVALB has it, line by line"
+    gold.write_text(f"{DOG[:-1]}\n{DOG})\n")
+    assert main(["score-trees", str(gold), str(predicted), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 2, "of brackets that even out too"
+
+
+def test_the_layout_of_trees_changes_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Blank lines between trees and several lines a tree, on either side; a root that EVALB counts is counted."""
+    gold, predicted = [DOG.replace("(TOP ", "(ROOT ")] * 2, [DOG, DOG.replace("(NP ", "(VP ")]
+    layouts = {
+        "lines": "\n".join,
+        "apart": "\n\n".join,
+        "spread": lambda trees: "\n".join(tree.replace(" (", "\n  (") for tree in trees),
+    }
+    paths = tmp_path / "gold.mrg", tmp_path / "predicted.mrg"
+    reports = {}
+    for layout in product(layouts, repeat=2):
+        for path, trees, name in zip(paths, (gold, predicted), layout, strict=True):
+            path.write_text(layouts[name](trees) + "\n")
+        assert main(["score-trees", *map(str, paths), "--json"]) == 0
+        reports[layout] = json.loads(capsys.readouterr().out)
+    assert reports.pop(("apart", "apart"))["skips"] == 1, "EVALB compares line by line where there are as many"
+    first, *others = reports.values()
+    assert others == [first] * 7
+    assert first["recall"] < first["precision"] < 100
 
 
 @pytest.mark.real_data

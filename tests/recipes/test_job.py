@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from heedful.errors import HeedfulError
+from heedful.recipes import job as module
 from heedful.recipes.job import make_job
+from heedful.recipes.named import recipe
+from tests.treebank import write_treebank
 
 _PATHS = "train: [a.en, a.de]\nvalid: [v.en, v.de]\noutput: run\n"
 
@@ -22,6 +25,23 @@ def test_yaml_names_one_corpus_or_several(config: Path) -> None:
     job = make_job(config, {})
     assert [len(corpus.paths) for corpus in job.train] == [2, 1]
     assert job.weights == (1.0, 0.5)
+
+
+def test_few_trees_have_values_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trees = write_treebank(tmp_path / "trees.mrg", 1, 5)
+    job = {"train_trees": trees, "valid_trees": trees, "output": tmp_path / "run"}
+    monkeypatch.setattr(module, "FEW_TREES", 6)
+    few = recipe("parse-small").few
+    assert few
+    values = make_job(None, job).recipe.values()
+    assert {name: values[name] for name in few} == few
+    assert "5 trees are few" in caplog.text
+    given = make_job(None, job | {"max_steps": 7, "consistency": 0.0}).recipe.values()
+    assert given == values | {"max_steps": 7, "consistency": 0.0}
+    assert make_job(None, job | {"train_trees": [trees, trees]}).recipe == recipe("parse-small")
+    assert make_job(None, job | {"recipe": "parse-paper"}).recipe == recipe("parse-paper")
 
 
 @pytest.mark.parametrize(

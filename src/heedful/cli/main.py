@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     parser, known = build_parser()
     namespace, unknown = parser.parse_known_args(argv)
+    if unknown and not unknown[0].startswith("-") and getattr(namespace, "input", "") is None:
+        namespace.input = unknown.pop(0)  # argparse takes it beside MODEL alone, not after an option
     if unknown:
         command = known[namespace.command]
         wrong = unknown[0].split("=")[0]

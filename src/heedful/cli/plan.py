@@ -10,7 +10,7 @@ from heedful.cli.fields import given_fields
 from heedful.errors import HeedfulError
 from heedful.evaluation.tables import columns
 from heedful.recipes.gpus import GPUS, gpu
-from heedful.recipes.job import training_corpora
+from heedful.recipes.job import for_few, training_corpora
 from heedful.recipes.named import recipe
 from heedful.recipes.paper import SUSTAINED
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def plan(arguments: argparse.Namespace) -> int:
     """Parameters, memory, tokens, FLOPs and hours."""
-    chosen = recipe(arguments.recipe).override(given_fields(arguments))
+    given = given_fields(arguments)
+    chosen = recipe(arguments.recipe).override(given)
     kinds = (gpu(arguments.gpu),) if arguments.gpu else GPUS
     if arguments.gpus < 1:
         raise HeedfulError(f"--gpus {arguments.gpus} is no number of GPUs; give 1 or more")
@@ -28,6 +29,7 @@ def plan(arguments: argparse.Namespace) -> int:
         raise HeedfulError(f"--seconds {arguments.seconds} is no time to measure for; give a number above 0")
     train = [tuple(group) for group in arguments.train] if arguments.train else None
     corpora = training_corpora(chosen, train, arguments.train_trees, (None, None))
+    chosen = for_few(chosen, corpora, given)
     from heedful.recipes.plan import make_plan
 
     made = make_plan(chosen, corpora, kinds, arguments.gpus, arguments.seconds)

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,11 @@ def score_trees(arguments: argparse.Namespace) -> int:
     """EVALB's figures of one file of trees against another."""
     path = arguments.parameters
     parameters = read_parameters(read_lines(path), path) if path else Parameters()
-    gold = _one_a_line(arguments.gold)
-    predicted = list(read_lines(arguments.predicted, allow_empty=True))  # a blank line's sentence is a skip
+    gold, predicted = list(read_lines(arguments.gold)), list(read_lines(arguments.predicted, allow_empty=True))
+    if _spread(gold) or len(gold) != len(predicted):
+        gold = _one_a_line(gold)
+    if _spread(predicted) or len(gold) != len(predicted):  # else a blank line stands for a tree: a skip
+        predicted = _one_a_line(predicted)
     scores = score(gold, _with_tags_of(gold, predicted) if arguments.gold_tags else predicted, parameters)
     if scores.all.errors and not arguments.gold_tags:
         fewer = scores.all.errors - score(gold, _with_tags_of(gold, predicted), parameters).all.errors
@@ -43,15 +47,21 @@ def score_trees(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _one_a_line(path: str) -> list[str]:
-    """The lines of a file; where its trees go over several, each on one, under a root as `parse` writes it."""
-    lines = list(read_lines(path))
-    if all(line.count("(") == line.count(")") for line in lines):
-        return lines
-    try:
-        return [str(rooted(tree)) for _, tree in trees_in(lines)]
-    except ValueError:  # EVALB's way with a line that is no tree is to leave it out
-        return lines
+def _spread(lines: Sequence[str]) -> bool:
+    """Whether trees go over several lines, of which some are indented then."""
+    indented = any(line[:1].isspace() and line.strip() for line in lines)
+    return indented and any(line.count("(") != line.count(")") for line in lines)
+
+
+def _one_a_line(lines: list[str]) -> list[str]:
+    """Each tree on a line, without blank ones; where a tree was on several, an outer bracket without a label is a TOP.
+
+    EVALB reads no other layout, and its way with a line that is no tree is to leave it out.
+    """
+    with suppress(ValueError):
+        if _spread(lines):
+            return [str(tree if tree.label else rooted(tree)) for _, tree in trees_in(lines)]
+    return [line for line in lines if line.strip()]
 
 
 def _with_tags_of(gold: Sequence[str], predicted: Sequence[str]) -> list[str]:

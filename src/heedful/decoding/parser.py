@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Self
 
 from heedful.data.treebank.config import TreeConfig
-from heedful.data.treebank.corpus import escaped, sentence
+from heedful.data.treebank.corpus import escaped, sentence, words_of
 from heedful.data.treebank.drawing import draw_svg, draw_text
 from heedful.data.treebank.tree import Tree
 from heedful.decoding.translation import Translation
@@ -98,4 +98,4 @@ class Parser:
 def _asked(each: str | Sequence[str] | Tree) -> _Asked:
     if isinstance(each, Tree):
         return _Asked(each.words(), each.tags())
-    return _Asked([escaped(word) for word in (each.split() if isinstance(each, str) else each)], None)
+    return _Asked([escaped(word) for word in (words_of(each) if isinstance(each, str) else each)], None)

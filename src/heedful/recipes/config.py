@@ -19,6 +19,7 @@ from heedful.training.config import TrainingConfig
 
 logger = logging.getLogger("heedful")
 
+FEW_TREES = 6000
 SECTIONS = ("model", "data", "trees", "training", "decoding")
 
 
@@ -34,6 +35,8 @@ class Recipe:
     decoding: SearchConfig = field(default_factory=SearchConfig)
     trees: TreeConfig | None = None
     """None where the target is text: then this is no parser."""
+    few: Mapping[str, Any] = field(default_factory=dict)
+    """What fewer than `FEW_TREES` trees want instead, unless something else is asked for."""
 
     def fields(self) -> Iterator[tuple[str, "Field[Any]"]]:
         """Every field that can be overridden, with the section it stands in."""
@@ -93,6 +96,10 @@ class Recipe:
                 f"({recipe.training.keep_last}) or lower --average-last"
             )
         return recipe
+
+    def few_in_words(self) -> str:
+        """The values for few trees as flags are given."""
+        return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.few.items())
 
     def _sections(self) -> list[str]:
         return [section for section in SECTIONS if getattr(self, section) is not None]

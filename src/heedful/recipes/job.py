@@ -1,8 +1,10 @@
 """What one training is asked to do, by Python, YAML or flags alike. Imports no torch: a wrong flag is told at once."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ from heedful.data.corpus import Corpus
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.corpus import TreeCorpus
 from heedful.errors import HeedfulError
-from heedful.recipes.config import Recipe, read_yaml
+from heedful.recipes.config import FEW_TREES, Recipe, read_yaml
 from heedful.recipes.named import DEFAULT, PARSER, recipe
+
+logger = logging.getLogger("heedful")
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -65,7 +69,7 @@ def make_job(config: str | Path | None, arguments: Mapping[str, Any]) -> Job:
     if not named["output"]:
         raise _missing("output")
     return Job(
-        settled,
+        settled if init_from else for_few(settled, corpora, values),
         corpora,
         _weights(named["train_weights"], len(corpora)),
         valid,
@@ -85,6 +89,19 @@ def training_corpora(chosen: Recipe, train: Any, train_trees: Any, languages: Se
     if chosen.trees:
         return [TreeCorpus.read(path, chosen.trees) for path in _paths("train_trees", train_trees)]
     return [Corpus.of(_paths("train", group), *languages) for group in _groups(train)]
+
+
+def for_few(chosen: Recipe, corpora: Sequence[Corpus], given: Mapping[str, Any]) -> Recipe:
+    """The recipe as so few trees want it, `given` values as they are. Raises `HeedfulError` for what is no tree."""
+    if not chosen.few:
+        return chosen
+    trees = (tree for corpus in corpora if isinstance(corpus, TreeCorpus) for tree in corpus.trees())
+    if (count := sum(1 for _ in islice(trees, FEW_TREES))) == FEW_TREES:
+        return chosen
+    few = replace(chosen, few={name: value for name, value in chosen.few.items() if name not in given})
+    if few.few:
+        logger.warning(f"{count:,} trees are few, so of recipe {chosen.name}: {few.few_in_words()}")
+    return chosen.override(few.few)
 
 
 def _validation_corpus(chosen: Recipe, named: Mapping[str, Any], languages: Sequence[str | None]) -> Corpus:

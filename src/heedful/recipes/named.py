@@ -74,6 +74,13 @@ _RECIPES = (
         replace(_with_muon, schedule="cosine", lr=4e-3, warmup_steps=300, max_steps=4500),
         SearchConfig(beam_size=10, length_penalty=0.3, max_extra_tokens=300),
         TreeConfig(linearisation="in-order", leaves="tags"),
+        {
+            "batch_tokens": 2048,
+            "max_steps": 2500,
+            "consistency": 2.0,
+            "consistency_after": 300,
+            "substitution": 0.1,
+        },
     ),
     *paper.RECIPES,
 )

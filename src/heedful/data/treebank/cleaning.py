@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from heedful.data.treebank.config import TreeConfig
-from heedful.data.treebank.reading import read_trees
+from heedful.data.treebank.reading import ROOTS, read_trees
 from heedful.data.treebank.tree import ROOT, Leaf, Node, Tree, events
 from heedful.errors import HeedfulError
 
-_ROOTS = ("", ROOT, "ROOT", "S1", "VROOT")
-"""Labels of outer brackets in treebanks and in parsers' output."""
 TRACE = "-NONE-"
 _CATEGORY = re.compile(r"^([^-=|]+)[-=|].*")
 """A category and what follows it: -SBJ, =2, the second reading of PRT|ADVP. -LRB- begins with a dash and stays."""
@@ -57,4 +55,4 @@ def clean(tree: Tree, config: TreeConfig) -> Tree | None:
 
 def rooted(tree: Tree) -> Tree:
     """The tree with its outer bracket, or a new one, as its root TOP."""
-    return Tree(ROOT, tree.children if tree.label in _ROOTS else (tree,))
+    return Tree(ROOT, tree.children if tree.label in ROOTS else (tree,))

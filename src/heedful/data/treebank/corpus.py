@@ -85,6 +85,11 @@ def sentence(words: Sequence[str]) -> str:
     return " ".join("_".join(_NAME.sub(lambda name: _BRACKETS[name[0]], word).split()) or "_" for word in words)
 
 
+def words_of(text: str) -> list[str]:
+    """A sentence's words, between which there are spaces: a no-break space is part of one, as in files of trees."""
+    return [word for word in SPACES.split(text) if word]
+
+
 def escaped(word: str) -> str:
     """A word of text as a tree may hold it: no bracket, no space, and something."""
     return SPACES.sub("_", word.replace("(", "-LRB-").replace(")", "-RRB-")) or "_"

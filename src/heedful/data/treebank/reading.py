@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from heedful.data.corpus import read_lines
-from heedful.data.treebank.tree import Leaf, Node, Tree
+from heedful.data.treebank.tree import ROOT, Leaf, Node, Tree
 from heedful.errors import HeedfulError
 
 _TOKEN = re.compile(r"[()]|[^\s()]+", re.ASCII)
 """Brackets, and what stands between them. Only ASCII spaces separate: a word may hold a no-break space."""
+ROOTS = ("", ROOT, "ROOT", "S1", "VROOT")
+"""Labels of outer brackets in treebanks and in parsers' output."""
 SPACES = re.compile(r"\s+", re.ASCII)
 """What separates."""
 
@@ -70,7 +72,7 @@ def _open(stack: list[_Bracket], line: int) -> None:
             raise ValueError(f"a bracket follows the word {above.word!r}; a word stands alone with its tag")
         if above.label is None:
             if len(stack) > 1:
-                raise ValueError("a bracket without a label inside a tree; name it")
+                raise ValueError(f"a bracket without a label inside {_begun(stack)}; name it, or close that tree")
             above.label = ""
     stack.append(_Bracket(line))
 
@@ -82,11 +84,18 @@ def _text(stack: list[_Bracket], text: str) -> None:
     if bracket.label is None:
         if text.split() != [text]:
             raise ValueError(f"a space in the label {text!r}; take it out, labels are one symbol of a target each")
+        # some programs write a root right within another; on a line further down it begins another tree
+        if text in ROOTS and bracket.line > stack[0].line and (len(stack) > 2 or stack[-2].children):
+            raise ValueError(f"a root, {text}, inside {_begun(stack)}; that one lacks closing brackets")
         bracket.label = text
     elif bracket.word is not None or bracket.children:
         raise ValueError(f"{text!r} is one word too many in its bracket; a word stands alone with its tag")
     else:
         bracket.word = text
+
+
+def _begun(stack: list[_Bracket]) -> str:
+    return f"the tree that begins in line {stack[0].line}"
 
 
 def _close(stack: list[_Bracket]) -> Tree | None:
