@@ -119,6 +119,16 @@ def test_the_output_file_appears_whole(
     assert (tmp_path / "out.txt").read_text() == expected
 
 
+def test_the_input_is_not_written_over(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, link = tmp_path / "in.txt", tmp_path / "link.txt"
+    path.write_text("4. Mai 2020\n")
+    link.symlink_to(path)
+    for output in (path, link):
+        assert main(["translate", model, str(path), "--output", str(output)]) == 2
+        assert "is the input too" in capsys.readouterr().err
+    assert path.read_text() == "4. Mai 2020\n"
+
+
 def test_a_line_of_ten_megabytes_is_still_one_line(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,7 +105,7 @@ def test_after_a_failure_only_what_is_missing_is_fetched(small: Small, server: F
     served = server.files.pop("/b.tgz")
     with pytest.raises(HeedfulError, match=r"b\.tgz answers 404 .*; the publisher's page is its page"):
         fetch_dataset(small(), tmp_path)
-    assert _files(tmp_path) == {"downloads/a.en.gz", "downloads/a.de.gz", "SHA256SUMS"}
+    assert _files(tmp_path) == {"downloads/a.en.gz", "downloads/a.de.gz"}
     server.files["/b.tgz"] = served
     server.requests.clear()
     fetch_dataset(small(), tmp_path)
@@ -132,6 +132,18 @@ def test_an_unpublished_checksum_is_recorded_and_told(
     assert f"a.en.gz: nobody publishes a checksum; SHA256SUMS now holds its sha256, {digest}" in caplog.text
     assert "b.tgz: nobody" not in caplog.text
     assert f"{digest}  downloads/a.en.gz\n" in (tmp_path / "SHA256SUMS").read_text()
+
+
+def test_what_cannot_be_read_is_not_recorded(small: Small, server: FileServer, tmp_path: Path) -> None:
+    """Else the good file that comes the next time would be refused."""
+    good = server.files["/a.en.gz"].content
+    server.files["/a.en.gz"].content = b"<html>come back later</html>"
+    with pytest.raises(HeedfulError, match=r"a\.en\.gz"):
+        fetch_dataset(small(), tmp_path)
+    (tmp_path / "downloads" / "a.en.gz").unlink()
+    server.files["/a.en.gz"].content = good
+    fetch_dataset(small(), tmp_path)
+    assert f"{_sha(good)}  downloads/a.en.gz\n" in (tmp_path / "SHA256SUMS").read_text()
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -7,6 +7,7 @@ from torch import nn
 from heedful.recipes.named import recipe
 from heedful.training.config import TrainingConfig
 from heedful.training.optimizer import learning_rate, make_optimizer
+from tests.paper.conftest import BaseRun
 
 PAPER = recipe("base").training
 
@@ -35,6 +36,11 @@ def test_the_rate_rises_by_equal_parts_to_its_peak_then_falls_with_the_root_of_t
         assert rates[step - 1] == pytest.approx(step * rates[0])
     assert rates[15_999] == pytest.approx(rates[3999] / 2)
     assert rates[3999:] == sorted(rates[3999:], reverse=True)
+
+
+def test_training_takes_equation_3_from_step_1_on(base_run: BaseRun) -> None:
+    rates = [record["learning_rate"] for record in base_run.updates()]
+    assert rates == pytest.approx([16**-0.5 * step * 4000**-1.5 for step in (1, 2, 3)])
 
 
 def test_adam_by_hand() -> None:

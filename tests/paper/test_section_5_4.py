@@ -15,6 +15,7 @@ from heedful.model.positions import sinusoids
 from heedful.model.stacks import Teacher
 from heedful.recipes.named import recipe
 from heedful.training.loss import label_smoothed_cross_entropy, projected_cross_entropy
+from tests.paper.conftest import BaseRun
 
 VOCAB = 37
 ENCODER, DECODER = ("self_attention", "feed_forward"), ("self_attention", "cross_attention", "feed_forward")
@@ -78,6 +79,12 @@ def test_label_smoothing_is_the_cross_entropy_to_a_smoothed_target() -> None:
     assert smoothed.item() == pytest.approx(expected.item(), rel=1e-6)
     plain = -logits.log_softmax(1)[torch.arange(11), target].sum()
     assert likelihood.item() == pytest.approx(plain.item(), rel=1e-6)  # for perplexity, which is not smoothed
+
+
+def test_training_minimises_the_smoothed_loss(base_run: BaseRun) -> None:
+    """Of a model that knows nothing yet both are about ln V, but only the plain one is the perplexity's."""
+    for record in base_run.updates():
+        assert abs(record["loss"] - math.log(record["perplexity"])) > 1e-4
 
 
 def test_its_gradient_is_probability_minus_smoothed_target() -> None:

@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import torch
 
+import heedful
 from heedful import checkpoint
 from heedful.checkpoint import Checkpoint
 from heedful.data.config import DataConfig
 from heedful.data.tokenizer import EOS, Tokenizer, Tokenizers
+from heedful.decoding.native.choice import Engines
 from heedful.decoding.penalty import PENALTIES
 from heedful.decoding.translator import Translator
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.recipes.named import recipe
+from tests.paper.conftest import BaseRun
 
 
 @pytest.mark.parametrize(("name", "count"), [("base", 5), ("big", 20)])
@@ -30,6 +33,27 @@ def test_the_last_5_and_20_checkpoints_are_averaged(name: str, count: int, tmp_p
     checkpoint.average(tmp_path, tmp_path / "mean", last=last)
     found = checkpoint.load_tensors(tmp_path / "mean", checkpoint.best(tmp_path / "mean"))["w"]
     torch.testing.assert_close(found, weights[3:].mean(0))
+
+
+def test_a_training_ends_with_the_mean_of_its_last_checkpoints(base_run: BaseRun) -> None:
+    *_, before, last = checkpoint.trained_checkpoints(base_run.directory)
+    found = checkpoint.load_tensors(base_run.directory, checkpoint.best(base_run.directory))
+    weights = [checkpoint.load_tensors(base_run.directory, each) for each in (before, last)]
+    for name, mean in found.items():
+        torch.testing.assert_close(mean, (weights[0][name] + weights[1][name]) / 2)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_hypotheses_are_ranked_by_the_penalised_score(
+    native: bool, base_run: BaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(Engines, "serving", lambda _self, _request: None)
+    for found in heedful.load(base_run.directory).translate(["a dog", "a dog runs a cat sleeps"], n_best=4):
+        scores = [each.score for each in found.hypotheses]
+        assert scores == sorted(scores, reverse=True)
+        for each in found.hypotheses:
+            assert each.score == pytest.approx(each.log_prob / ((5 + len(each.tokens)) / 6) ** 0.6)
 
 
 def test_the_length_penalty() -> None:

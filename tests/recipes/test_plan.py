@@ -114,7 +114,24 @@ def test_on_a_gpu_the_update_that_is_timed_has_its_graph(monkeypatch: pytest.Mon
     assert plan._timed(Graphed(), np.arange(3)) == (7, 1.0)  # type: ignore[arg-type]
 
 
-def test_gpus_share_the_work_and_the_batch(corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_small_update_takes_as_long_as_its_launches(
+    corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    [on] = _plan(capsys, corpus, "--gpu", "h100", "--gpus", "8", "--max-steps", "50")["gpus"]
+    assert on["hours"] == pytest.approx(50 * 5e-3 / 3600)
+
+
+def test_the_clock_limits_a_plan_too(corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    made = _plan(capsys, corpus, "--max-steps", "none", "--max-minutes", "30")
+    assert made["updates"] > 1
+    assert made["hours"] <= 0.5 < made["hours"] * (made["updates"] + 1) / made["updates"]
+    assert _plan(capsys, corpus, "--max-steps", "2", "--max-minutes", "30")["updates"] == 2
+
+
+def test_gpus_share_the_work_and_the_batch(
+    corpus: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_AN_UPDATE", 0.0)
     made = _plan(capsys, corpus, "--gpu", "a100", "--gpus", "4", "--max-steps", "50")
     [on] = made["gpus"]
     assert on["hours"] == pytest.approx(made["flops"] / (4 * 0.30 * 19.5e12) / 3600)
@@ -157,7 +174,7 @@ def test_an_even_sample_stands_for_the_whole(
 def test_text_for_people(corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "tiny", "--train", *corpus["train"], *FLAGS, "--seconds", "0.2"]) == 0
     printed = capsys.readouterr().out
-    for part in ("parameters", "FLOPs", "hours here", "measured", *(kind.name for kind in GPUS)):
+    for part in ("parameters", "FLOPs", "time here", "measured", *(kind.name for kind in GPUS)):
         assert part in printed
     assert "the paper" not in printed.replace("the paper's times are", "")
 

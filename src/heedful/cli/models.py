@@ -108,6 +108,8 @@ def _in_full(chosen: Recipe) -> str:
             section = name
             lines += ["", f"# {section}"]
         help_text = type(config).__pydantic_fields__[field.name].description
+        if field.name in ("d_k", "d_v") and getattr(config, field.name) is None:
+            help_text = f"{help_text} Here {config.d_model // config.heads}."
         entry = f"{field.name.replace('_', '-')}: {_scalar(getattr(config, field.name))}"
         origin = f"[{paper.section(chosen, field.name)}] " if paper.is_paper(chosen) else ""
         lines.append(f"{entry:36}  # {origin}{help_text}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from heedful.cli.fields import given_fields
 from heedful.errors import HeedfulError
 from heedful.evaluation.tables import columns
-from heedful.recipes.gpus import GPUS, gpu
+from heedful.recipes.gpus import GPUS, SECONDS_AN_UPDATE, gpu
 from heedful.recipes.job import for_few, training_corpora
 from heedful.recipes.named import recipe
 from heedful.recipes.paper import SUSTAINED
@@ -59,7 +59,7 @@ def _render(made: "Plan") -> str:
         ("tokens", f"{made.source_tokens:.3g} source, {made.target_tokens:.3g} target"),
         ("FLOPs", f"{made.flops:.2e}, matrix products of real tokens, forward and backward"),
         ("memory here", _memory(made.memory)),
-        ("hours here", f"{_hours(made.hours)}, validations not counted"),
+        ("time here", f"{_time(made.hours)}, validations not counted"),
         (
             "measured",
             f"{measured.updates} updates of {measured.smallest:,} to {measured.largest:,} target tokens on "
@@ -84,13 +84,12 @@ def _gpu_table(made: "Plan") -> list[str]:
     first = made.gpus[0]
     title = (
         f"on {first.count} GPUs of a kind, if {first.utilisation:.0%} of the peak is reached (assumed: the paper's "
-        "times are 26 % and 37 % of its P100's peak):"
+        f"times are 26 % and 37 % of its P100's peak), and {1000 * SECONDS_AN_UPDATE:.0f} ms an update at least:"
     )
-    rows = [["", "hours", "GB each", "of"]] + [
-        [each.gpu.name, _hours(each.hours), f"{each.memory.total / 1e9:.1f}", str(each.gpu.memory)]
-        for each in made.gpus
+    rows = [["", "time", "GB each", "of"]] + [
+        [each.gpu.name, _time(each.hours), f"{each.memory.total / 1e9:.1f}", str(each.gpu.memory)] for each in made.gpus
     ]
-    own = [f"the paper took {_hours(each.paper_hours)} hours on its 8 P100" for each in made.gpus if each.paper_hours]
+    own = [f"the paper took {_time(each.paper_hours)} on its 8 P100" for each in made.gpus if each.paper_hours]
     return [title, *columns(rows), *own, *(f"{each.gpu.name}: {each.gpu.source}" for each in made.gpus)]
 
 
@@ -102,5 +101,8 @@ def _memory(memory: "Memory") -> str:
     )
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
+def _time(hours: float) -> str:
+    amount, unit = (
+        (hours, "hours") if hours >= 1 else (60 * hours, "minutes") if hours >= 1 / 60 else (3600 * hours, "s")
+    )
+    return f"{amount:,.0f} {unit}" if amount >= 100 else f"{amount:.2g} {unit}"

@@ -31,7 +31,7 @@ def translate(arguments: argparse.Namespace) -> int:
     window = 1 if interactive else WINDOW
     written = FORMATS[arguments.format]
     translations = translator.translate_stream(lines, window=window, prefix=arguments.prefix, **options)
-    with destination(arguments.output) as out:
+    with destination(arguments.output, arguments.input) as out:
         for number, translation in enumerate(translations):
             out.write(written(number, translation) + "\n")
             if interactive:
@@ -85,14 +85,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def destination(path: str | None) -> Iterator[TextIO]:
-    """stdout, or a file that is written aside and appears when it is whole; a device or a pipe is written to."""
+def destination(path: str | None, source: str | None = None) -> Iterator[TextIO]:
+    """stdout, or a file that is written aside and appears when it is whole; a device or a pipe is written to.
+
+    Raises `HeedfulError` where it is the file that is read, or cannot be written.
+    """
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
         yield sys.stdout
         return
     final = Path(path)
     special = final.exists() and not final.is_file()
+    if source and final.is_file() and Path(source).exists() and final.samefile(source):
+        raise HeedfulError(f"{path} is the input too, and would be lost; name another --output")
     final = final if special else final.resolve()
     aside = final if special else final.with_name(f".{final.name}.partial")
     try:

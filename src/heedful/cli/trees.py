@@ -92,7 +92,7 @@ def parse(arguments: argparse.Namespace) -> int:
 
     interactive = arguments.input is None and sys.stdin.isatty()
     sentences = _sentences(arguments, parser.config)
-    with destination(arguments.output) as out:
+    with destination(arguments.output, arguments.input) as out:
         for found in parser.parse_stream(sentences, window=1 if interactive else WINDOW, **options):
             out.write(f"{found.pretty()}\n\n" if arguments.pretty else f"{found}\n")
             if interactive:

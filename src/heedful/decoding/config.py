@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 class SearchConfig:
     """Beam search as in Section 6.1."""
 
-    beam_size: Annotated[int, Field(ge=1)] = 4
+    beam_size: Annotated[int, Field(ge=1, le=1000)] = 4
     """Hypotheses kept at each step; 1 is greedy search."""
     length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 0.6
     """α; a hypothesis of n tokens, EOS included, is ranked by log-probability / penalty(n)."""

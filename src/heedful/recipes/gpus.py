@@ -34,6 +34,10 @@ UTILISATION = 0.30
 P100's float32 peak by the analytic count; NVIDIA's own Transformer-big reaches 33 % of one A100, 28 % of eight."""
 
 
+SECONDS_AN_UPDATE = 5e-3
+"""Of a small model, whose kernels end sooner than they are launched: `tiny` on one H100, docs/performance.md."""
+
+
 def gpu(name: str) -> Gpu:
     """The kind of that name. Raises `HeedfulError` naming the nearest."""
     by_name = {known.name: known for known in GPUS}

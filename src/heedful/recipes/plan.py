@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,7 @@ from heedful.model.complexity import ADAM_BYTES, activation_bytes, parameters, t
 from heedful.progress import progress
 from heedful.recipes import paper
 from heedful.recipes.config import Recipe
-from heedful.recipes.gpus import UTILISATION, Gpu
+from heedful.recipes.gpus import SECONDS_AN_UPDATE, UTILISATION, Gpu
 from heedful.recipes.run import learn_tokenizers, new_model
 from heedful.training import distributed
 from heedful.training.optimizer import check_schedule
@@ -116,13 +117,13 @@ class Plan:
 def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], count: int, seconds: float) -> Plan:
     """Tokenises a sample, trains for about so many seconds in a directory that is removed, and extrapolates.
 
-    Raises `HeedfulError` for bad input, and where nothing limits the training in steps or epochs.
+    Raises `HeedfulError` for bad input, and where nothing limits the training.
     """
     with torch.device("meta"):  # numbers that do not fit together are told first
         build_model(recipe.model, recipe.data.vocab_size, recipe.data.vocab_size)
     training = recipe.training
-    if not (training.max_steps or training.max_epochs):
-        raise HeedfulError("nothing says how long to train; pass --max-steps or --max-epochs")
+    if not (training.max_steps or training.max_epochs or training.max_minutes):
+        raise HeedfulError("nothing says how long to train; pass --max-steps, --max-epochs or --max-minutes")
     check_schedule(training)
     if training.threads:
         torch.set_num_threads(training.threads)
@@ -140,8 +141,15 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         facts, lengths = _facts(recipe, data, batches, lines, min(lines, _SAMPLE), tokenizers)
         measured = _measure(_trainer(recipe, tokenizers, data, device, directory), batches, seconds)
     vocabulary = facts.vocabulary
-    limits = (training.max_steps, training.max_epochs and round(training.max_epochs * facts.updates_per_epoch))
-    updates = max(1, min(limit for limit in limits if limit))
+    tokens = facts.pairs_per_update * facts.target_tokens
+
+    def seconds_of(updates: int) -> float:
+        per_update = measured.seconds_per_token * tokens
+        return updates * measured.overhead + training.passes_before(updates) / training.passes * per_update
+
+    in_time = training.max_minutes and bisect_right(range(1, 10**9), 60 * training.max_minutes, key=seconds_of)
+    epochs = training.max_epochs and round(training.max_epochs * facts.updates_per_epoch)
+    updates = max(1, min(limit for limit in (training.max_steps, epochs, in_time) if limit))
     pairs = updates * facts.pairs_per_update
     passes = training.passes_before(updates)
     flops = sum(
@@ -151,7 +159,6 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
     each = passes / updates * flops / sum(lengths.values())
     paper_hours = paper.hours(recipe)
     count_of = parameters(recipe.model, *vocabulary)
-    tokens = facts.pairs_per_update * facts.target_tokens
     return Plan(
         recipe.name,
         asdict(count_of) | {"total": count_of.total},
@@ -164,8 +171,8 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         paper.claimed_flops(paper_hours) if paper_hours else None,
         _memory(recipe, facts, count_of.total, 1, fused=kernels.backend(torch.empty(0, device=device)) is not None),
         measured,
-        (updates * measured.overhead + passes / training.passes * measured.seconds_per_token * tokens) / 3600,
-        [_on_gpus(on_gpus, facts, count_of.total, pairs * each, kind, count) for kind in kinds],
+        seconds_of(updates) / 3600,
+        [_on_gpus(on_gpus, facts, count_of.total, pairs * each, updates, kind, count) for kind in kinds],
     )
 
 
@@ -228,9 +235,10 @@ def _memory(recipe: Recipe, facts: Data, total: int, devices: int, fused: bool =
     return Memory(state, round(pair * tokens / max(source, target)), tokens)
 
 
-def _on_gpus(recipe: Recipe, facts: Data, total: int, flops: float, kind: Gpu, count: int) -> OnGpus:
+def _on_gpus(recipe: Recipe, facts: Data, total: int, flops: float, updates: int, kind: Gpu, count: int) -> OnGpus:
     recipe = _settled(recipe, "bfloat16" if kind.bfloat16 else "float32")
     seconds = flops / (count * UTILISATION * kind.peak(recipe.training.precision))
+    seconds = max(seconds, updates * SECONDS_AN_UPDATE)
     in_paper = paper.hours(recipe) if kind.name == "P100" and count == 8 else None
     return OnGpus(kind, count, UTILISATION, seconds / 3600, _memory(recipe, facts, total, count), in_paper)
 

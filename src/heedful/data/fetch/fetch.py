@@ -47,6 +47,8 @@ def fetch_dataset(wanted: Dataset, output: Path, mirror: str | None = None) -> d
         have = {name: _obtain(name, output, sums, mirror, wanted.home) for name in needed}
         for split in todo:
             _make(wanted, split, output, sums, have)
+            for name in dict.fromkeys(name for part in wanted.splits[split] for name in part.archives):
+                _vouch(have[name], sums)
     return {split: _both(output, wanted.files(split)) for split in wanted.splits}
 
 
@@ -87,7 +89,7 @@ def _download(name: str, output: Path, sums: Sums, mirror: str | None) -> None:
 
 
 def _verify(name: str, found: Path, origin: str, sums: Sums) -> None:
-    """The published checksum, or the one of the first time; records it. Raises `HeedfulError` naming both.
+    """The published checksum, which is recorded, or the one of the first time. Raises `HeedfulError` naming both.
 
     `found` is checked, and `origin` named in the error.
     """
@@ -105,10 +107,16 @@ def _verify(name: str, found: Path, origin: str, sums: Sums) -> None:
             f"{origin} has the sha256 {digest}, but at the first download it was {recorded}; it came damaged, or its "
             f"publisher changed it: to accept that, delete the line of {name} in {FILE}"
         )
-    if not recorded:
+    if not recorded and described.checksum:
         sums.record({f"{DOWNLOADS}/{name}": digest})
-        if not described.checksum:
-            logger.warning(f"{name}: nobody publishes a checksum; {FILE} now holds its sha256, {digest}")
+
+
+def _vouch(name: str, sums: Sums) -> None:
+    """Records an archive whose checksum nobody publishes: not before it could be read, or a damaged one would stand."""
+    if (key := f"{DOWNLOADS}/{name}") not in sums:
+        digest = digest_of(sums.directory / key)
+        sums.record({key: digest})
+        logger.warning(f"{name}: nobody publishes a checksum; {FILE} now holds its sha256, {digest}")
 
 
 def _make(wanted: Dataset, split: str, output: Path, sums: Sums, have: dict[str, str]) -> None:

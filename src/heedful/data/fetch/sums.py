@@ -13,7 +13,7 @@ class Sums:
     """The record of one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory, self._path = directory, directory / FILE
+        self.directory, self._path = directory, directory / FILE
         self._known: dict[str, str] = {}
         if self._path.exists():
             try:
@@ -23,6 +23,9 @@ class Sums:
             for line in lines:
                 digest, _, name = line.partition("  ")
                 self._known[name] = digest
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
 
     def __getitem__(self, name: str) -> str | None:
         return self._known.get(name)
@@ -46,7 +49,7 @@ class Sums:
 
         Raises `HeedfulError` if it is there and another: it may be the user's own.
         """
-        path = self._directory / name
+        path = self.directory / name
         if not path.exists():
             return False
         recorded, found = self[name], digest_of(path)
