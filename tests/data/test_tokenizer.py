@@ -165,6 +165,12 @@ def test_sample_of_a_large_corpus(monkeypatch):
     assert 7000 < sum(map(int, kept)) / len(kept) < 13_000
 
 
+def test_spaces_that_training_never_showed_are_plain_ones(bpe):
+    assert bpe.familiar("The\u00a0old\u202f\u3000dog\u00ad\u200b\ufeff runs\u200c") == "The old  dog runs\u200c"
+    french = Tokenizer.train([*SENTENCES, *["Qui\u00a0? Toi\u202f!"] * 9], config(vocab_size=420))
+    assert french.familiar("Quoi\u00a0? Non\u202f! A\u2009b") == "Quoi\u00a0? Non\u202f! A b"
+
+
 def test_split_digits(bpe):
     split = Tokenizer.train(SENTENCES, config(split_digits=True))
 

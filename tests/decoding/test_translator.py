@@ -102,6 +102,12 @@ def test_blank_lines_stay_blank(translator: Translator) -> None:
     assert [each.text for each in translator.translate(["", " "])] == ["", ""]
 
 
+def test_a_no_break_space_that_no_piece_has_is_read_as_a_plain_one(translator: Translator) -> None:
+    plain, marked = translator.translate(["ab cd", "ab\u00a0cd\u200b"])
+    assert marked.source == "ab\u00a0cd\u200b"
+    assert (marked.text, marked.source_tokens, marked.score) == (plain.text, plain.source_tokens, plain.score)
+
+
 def test_a_lone_text_is_one_line(make_translator: Make) -> None:
     translator = make_translator("rnn")
     assert [each.source for each in translator.translate("A dog.")] == ["A dog."]

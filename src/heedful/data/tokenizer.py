@@ -36,6 +36,9 @@ _RESERVED = _BYTES.stop + 1
 _SPACE, _UNKNOWN = "\u2581", "\u2585"
 """SentencePiece's own marks in text, which thus cannot be part of a piece."""
 _BREAKS = "\0\r\n"
+_SPACES = {"\u00a0", "\u1680", *map(chr, range(0x2000, 0x200B)), "\u202f", "\u205f", "\u3000"}
+_NO_WIDTH = {"\u00ad", "\u200b", "\u2060", "\ufeff"}
+"""The soft hyphen too, which is seen at the end of a line alone."""
 _TRAINING_CHARACTERS = 100_000_000
 _FEW = 8
 _HALF_SURROGATE = "a text holds half a surrogate pair, which is no character; give UTF-8"
@@ -133,6 +136,19 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Number of pieces, special symbols and bytes included."""
         return len(self._pieces)
+
+    def familiar(self, text: str) -> str:
+        """The text with plain spaces for other ones, and without marks of no width, where training hardly showed them.
+
+        What is around a no-break space is not understood where words have always had a plain one between. A mark that
+        was common is part of some piece with more to it, as in French that of a no-break space and "?".
+        """
+        return text if text.isascii() else text.translate(self._unfamiliar)
+
+    @cached_property
+    def _unfamiliar(self) -> dict[int, str]:
+        known = set().union(*(piece for piece in self._pieces if len(piece) > 1))
+        return {ord(mark): plain for marks, plain in ((_SPACES, " "), (_NO_WIDTH, "")) for mark in marks - known}
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, without BOS and EOS."""

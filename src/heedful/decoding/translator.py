@@ -168,7 +168,7 @@ class Translator:
         """Natural-log probability of each target given its source, and its number of tokens."""
         pairs = list(pairs)
         numbers = range(len(pairs))
-        sources = self._encode(self.tokenizers.source, [source for source, _ in pairs], numbers)
+        sources = self._encode_sources([source for source, _ in pairs], numbers)
         targets = self._encode(self.tokenizers.target, [target for _, target in pairs], numbers)
         scores = Scores([0.0] * len(pairs), [len(target) + 1 for target in targets])
         longer = [max(len(source), len(target)) + 1 for source, target in zip(sources, targets, strict=True)]
@@ -181,7 +181,7 @@ class Translator:
     @torch.no_grad()
     def force(self, source: str, target: str) -> Translation:
         """The given target as if the search had found it, with its score and, when asked for, its attention."""
-        [source_ids] = self._encode(self.tokenizers.source, [source], [0])
+        [source_ids] = self._encode_sources([source], [0])
         [target_ids] = self._encode(self.tokenizers.target, [target], [0])
         [log_probs] = forced.token_log_probs(self.models, self._collate([source_ids], [target_ids]))
         total, tokens = math.fsum(log_probs), (*target_ids, EOS)
@@ -222,7 +222,7 @@ class Translator:
         blank = [not text or text.isspace() for text in texts]
         filled = [row for row in range(len(texts)) if not blank[row]]
         numbers = [start + row for row in filled]
-        sources = self._encode(self.tokenizers.source, [texts[row] for row in filled], numbers)
+        sources = self._encode_sources([texts[row] for row in filled], numbers)
         begun = self._encode(self.tokenizers.target, [prefixes[row] for row in filled], numbers)
         answers = {row: self._answer(text, [], []) for row, text in enumerate(texts) if blank[row]}
         engine = None if demands else self._engines.serving(request)
@@ -311,6 +311,10 @@ class Translator:
         ]
         blank = TextHypothesis("", 0.0, 0.0, [], [], [])
         return Translation(text, self.tokenizers.source.pieces(ids), texts or [blank], ids, self)
+
+    def _encode_sources(self, texts: Sequence[str], numbers: Sequence[int]) -> list[list[int]]:
+        tokenizer, most = self.tokenizers.source, PIECE_CHARACTERS * self.max_tokens
+        return self._encode(tokenizer, [tokenizer.familiar(text[:most]) for text in texts], numbers)
 
     def _encode(self, tokenizer: Tokenizer, texts: Sequence[str], numbers: Sequence[int]) -> list[list[int]]:
         """Tokens without EOS, no more than there may be; what is cut off is reported by line.
