@@ -1,9 +1,9 @@
 """Pictures of what was measured: bars of speeds, and BLEU against minutes.
 
     python -m benchmarks.plots speeds --output docs/assets/speed.png [--results build/bench/results]
-    python -m benchmarks.plots bleu --output docs/assets/bleu-minutes.png NAME=DIR…
+    python -m benchmarks.plots bleu --output docs/assets/bleu-minutes.png NAME=DIR[@CORES]…
 
-A DIR is a model directory of heedful's, or what benchmarks/curve.py wrote: it has metrics.jsonl.
+Minutes are those of one core: of a run on CORES of them, so many times as many. A DIR is a model directory of heedful's, or what benchmarks/curve.py wrote: it has metrics.jsonl.
 """
 
 import argparse
@@ -32,13 +32,17 @@ def main() -> None:
     speeds.add_argument("--results", type=Path, default=ROOT / "build" / "bench" / "results", help="its results")
     bleu = commands.add_parser("bleu", help="validation BLEU against minutes")
     bleu.add_argument("--output", type=Path, required=True, help="PNG")
-    bleu.add_argument("runs", nargs="+", metavar="NAME=DIR", help="a label and a directory with metrics.jsonl")
+    bleu.add_argument("runs", nargs="+", metavar="NAME=DIR[@CORES]", help="a label and a directory with metrics.jsonl")
     arguments = parser.parse_args()
     if arguments.command == "speeds":
         draw_speeds(read_results(arguments.results), arguments.output)
     else:
-        pairs = (run.partition("=") for run in arguments.runs)
-        draw_bleu({name: curve(Path(directory) / "metrics.jsonl") for name, _, directory in pairs}, arguments.output)
+        curves = {}
+        for run in arguments.runs:
+            name, _, rest = run.partition("=")
+            directory, _, cores = rest.partition("@")
+            curves[name] = curve(Path(directory) / "metrics.jsonl", int(cores or 1))
+        draw_bleu(curves, arguments.output)
 
 
 def save_results(directory: Path, name: str, unit: str, groups: Mapping[str, Speeds]) -> None:
@@ -86,15 +90,15 @@ def draw_speeds(groups: Mapping[str, tuple[str, Speeds]], output: Path) -> None:
     _save(figure, output)
 
 
-def curve(path: Path) -> tuple[list[float], list[float]]:
-    """Minutes and BLEU of every validation; a validation was as late as the last update told before it."""
+def curve(path: Path, cores: int = 1) -> tuple[list[float], list[float]]:
+    """Minutes of one core and BLEU of every validation; a validation was as late as the last update told before it."""
     minutes, points = 0.0, []
     for line in path.read_text().splitlines():
         record = json.loads(line)
         minutes = record.get("minutes", minutes)
         if "valid_bleu" in record:
             points.append((minutes, record["valid_bleu"]))
-    return [minute for minute, _ in points], [bleu for _, bleu in points]
+    return [cores * minute for minute, _ in points], [bleu for _, bleu in points]
 
 
 def draw_bleu(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], output: Path) -> None:
@@ -102,7 +106,7 @@ def draw_bleu(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], out
     figure, panel = plt.subplots(figsize=(8, 4.8), layout="constrained")
     for name, (minutes, bleu) in curves.items():
         panel.plot(minutes, bleu, marker="o", markersize=3, linewidth=1.8, label=name)
-    panel.set_xlabel("minutes of training, validation included")
+    panel.set_xlabel("minutes of training on one core, validation included")
     panel.set_ylabel("BLEU on the validation set")
     panel.set_ylim(bottom=0)
     panel.set_xlim(left=0)

@@ -127,6 +127,7 @@ def test_a_curve_has_the_minutes_of_the_last_update(tmp_path: Path) -> None:
     records = [{"step": 1, "loss": 9.0, "minutes": 0.5}, {"step": 1, "valid_bleu": 3.0}]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     assert curve(path) == ([0.5], [3.0])
+    assert curve(path, cores=2) == ([1.0], [3.0])
     draw_bleu({"a": curve(path)}, tmp_path / "bleu.png")
     assert (tmp_path / "bleu.png").read_bytes().startswith(b"\x89PNG")
 
