@@ -35,7 +35,7 @@ class Recipe:
     decoding: SearchConfig = field(default_factory=SearchConfig)
     trees: TreeConfig | None = None
     """None where the target is text: then this is no parser."""
-    few: Mapping[str, Any] = field(default_factory=dict)
+    few: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What fewer than `FEW_TREES` trees want instead, unless something else is asked for."""
 
     def fields(self) -> Iterator[tuple[str, "Field[Any]"]]:
