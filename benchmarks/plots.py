@@ -3,7 +3,8 @@
     python -m benchmarks.plots speeds --output docs/assets/speed.png [--results build/bench/results]
     python -m benchmarks.plots bleu --output docs/assets/bleu-minutes.png NAME=DIR[@CORES]…
 
-Minutes are those of one core: of a run on CORES of them, so many times as many. A DIR is a model directory of heedful's, or what benchmarks/curve.py wrote: it has metrics.jsonl.
+Minutes are those of one core: of a run on CORES of them, so many times as many. A DIR is a model directory of
+heedful's, or what benchmarks/curve.py wrote: it has metrics.jsonl.
 """
 
 import argparse
