@@ -106,7 +106,7 @@ class RecordedStep:
         self._started = False
 
     def __call__(self, rate: float) -> None:
-        """One step; the first one makes the optimiser's state, the second one is recorded."""
+        """One step; the first one loads the kernels, the second one is recorded."""
         self._rate.fill_(rate)
         if not self._started:
             self._started = True
