@@ -12,7 +12,7 @@ from heedful.cli.fields import given_fields
 from heedful.decoding.config import SearchConfig
 from heedful.errors import HeedfulError
 from heedful.recipes import paper
-from heedful.recipes.config import FEW_TREES, Recipe
+from heedful.recipes.config import FEW_TREES, Recipe, in_words
 from heedful.recipes.named import DEFAULT, recipe, variations
 from heedful.recipes.named import recipes as all_recipes
 
@@ -114,7 +114,7 @@ def _in_full(chosen: Recipe) -> str:
         origin = f"[{paper.section(chosen, field.name)}] " if paper.is_paper(chosen) else ""
         lines.append(f"{entry:36}  # {origin}{help_text}")
     if chosen.few:
-        lines += ["", f"# for fewer than {FEW_TREES:,} trees: {chosen.few_in_words()}"]
+        lines += ["", f"# for fewer than {FEW_TREES:,} trees: {in_words(chosen.few)}"]
     return "\n".join(lines + _departures(chosen))
 
 

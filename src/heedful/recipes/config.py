@@ -98,10 +98,6 @@ class Recipe:
             )
         return recipe
 
-    def few_in_words(self) -> str:
-        """The values for few trees as flags are given."""
-        return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in self.few.items())
-
     def _sections(self) -> list[str]:
         return [section for section in SECTIONS if getattr(self, section) is not None]
 
@@ -114,6 +110,11 @@ class Recipe:
             return f"recipe {self.name} is a {self.model.architecture} and has no field {flag}; {listing}"
         near = difflib.get_close_matches(name, [each.name for _, each in self.fields()], 1, 0.0)[0]
         return f"unknown field {flag}; the nearest is {near.replace('_', '-')}; {listing}"
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Fields as flags are given."""
+    return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in values.items())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from heedful.data.corpus import Corpus
 from heedful.data.treebank.config import TreeConfig
 from heedful.data.treebank.corpus import TreeCorpus
 from heedful.errors import HeedfulError
-from heedful.recipes.config import FEW_TREES, Recipe, read_yaml
+from heedful.recipes.config import FEW_TREES, Recipe, in_words, read_yaml
 from heedful.recipes.named import DEFAULT, PARSER, recipe
 
 logger = logging.getLogger("heedful")
@@ -98,10 +98,10 @@ def for_few(chosen: Recipe, corpora: Sequence[Corpus], given: Mapping[str, Any])
     trees = (tree for corpus in corpora if isinstance(corpus, TreeCorpus) for tree in corpus.trees())
     if (count := sum(1 for _ in islice(trees, FEW_TREES))) == FEW_TREES:
         return chosen
-    few = replace(chosen, few={name: value for name, value in chosen.few.items() if name not in given})
-    if few.few:
-        logger.warning(f"{count:,} trees are few, so of recipe {chosen.name}: {few.few_in_words()}")
-    return chosen.override(few.few)
+    few = {name: value for name, value in chosen.few.items() if name not in given}
+    if few:
+        logger.warning(f"{count:,} trees are few, so of recipe {chosen.name}: {in_words(few)}")
+    return chosen.override(few)
 
 
 def _validation_corpus(chosen: Recipe, named: Mapping[str, Any], languages: Sequence[str | None]) -> Corpus:

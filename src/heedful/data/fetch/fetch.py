@@ -107,15 +107,16 @@ def _verify(name: str, found: Path, origin: str, sums: Sums) -> None:
             f"{origin} has the sha256 {digest}, but at the first download it was {recorded}; it came damaged, or its "
             f"publisher changed it: to accept that, delete the line of {name} in {FILE}"
         )
-    if not recorded and described.checksum:
+    if described.checksum and not recorded:
         sums.record({f"{DOWNLOADS}/{name}": digest})
+    elif not recorded:
+        sums.unread[name] = digest
 
 
 def _vouch(name: str, sums: Sums) -> None:
     """Records an archive whose checksum nobody publishes: not before it could be read, or a damaged one would stand."""
-    if (key := f"{DOWNLOADS}/{name}") not in sums:
-        digest = digest_of(sums.directory / key)
-        sums.record({key: digest})
+    if digest := sums.unread.pop(name, None):
+        sums.record({f"{DOWNLOADS}/{name}": digest})
         logger.warning(f"{name}: nobody publishes a checksum; {FILE} now holds its sha256, {digest}")
 
 

@@ -13,8 +13,10 @@ class Sums:
     """The record of one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self._path = directory, directory / FILE
+        self._directory, self._path = directory, directory / FILE
         self._known: dict[str, str] = {}
+        self.unread: dict[str, str] = {}
+        """Of files that nobody vouches for; recorded once they could be read."""
         if self._path.exists():
             try:
                 lines = self._path.read_text(encoding="utf-8").splitlines()
@@ -23,9 +25,6 @@ class Sums:
             for line in lines:
                 digest, _, name = line.partition("  ")
                 self._known[name] = digest
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._known
 
     def __getitem__(self, name: str) -> str | None:
         return self._known.get(name)
@@ -49,7 +48,7 @@ class Sums:
 
         Raises `HeedfulError` if it is there and another: it may be the user's own.
         """
-        path = self.directory / name
+        path = self._directory / name
         if not path.exists():
             return False
         recorded, found = self[name], digest_of(path)

@@ -355,6 +355,7 @@ bool heedful_product(const Factor* left, const uint32_t* right, const Result* re
     return false;
 #endif
 }
+
 // `each` `[matrices, rows, columns]` becomes about orthogonal.
 bool heedful_newton_schulz(const Iteration* iteration, uint16_t* each, int64_t matrices, int threads) {
 #ifdef HEEDFUL_PRODUCTS
