@@ -44,7 +44,7 @@ def compare(
     """Every contender of a shape, `rounds` times in turn."""
     bench = prepare(shape, text, work, threads)
     who, missing = contenders(shape, pythons)
-    results = in_turn(who, bench, work, rounds)
+    results = in_turn([(each, bench) for each in who], work, rounds)
     for result in results:
         contender = result.contender
         modules = f"torch._dynamo, {contender.imports}"  # which everybody's optimiser imports, if nothing else does
@@ -52,11 +52,11 @@ def compare(
     return Comparison(bench, Tokenizers.load(bench.start).target.vocab_size, results, missing)
 
 
-def in_turn(who: Sequence[Contender], bench: Bench, work: Path, rounds: int) -> list[Result]:
+def in_turn(who: Sequence[tuple[Contender, Bench]], work: Path, rounds: int) -> list[Result]:
     """Round by round, one after the other; who fails once is left out."""
-    results = [Result(contender) for contender in who]
+    results = [Result(contender) for contender, _ in who]
     for number in range(rounds):
-        for result in results:
+        for result, (_, bench) in zip(results, who, strict=True):
             if not result.failure:
                 _round(result, bench, work, number)
     return results

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from itertools import accumulate
+from functools import partial
 
 import pytest
 import torch
@@ -12,10 +12,8 @@ from heedful import kernels
 from heedful.kernels import cpu
 from heedful.kernels.attention import short_attention
 from heedful.kernels.cpu.library import library
-from heedful.kernels.feed_forward import rectified_linear
 from heedful.kernels.product import linear
 from heedful.kernels.residual import add_dropout, add_norm
-from heedful.kernels.sentences import Ragged, Sentences
 from heedful.model.attention import scaled_dot_product_attention
 from heedful.model.feed_forward import FeedForward
 from heedful.training.consistency import projected_consistency
@@ -45,7 +43,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "attention": (_attention, ((7, 3, 130, 20), (7, 3, 140, 20), (7, 3, 140, 36))),
     "add_norm": (lambda *each: add_norm(*each, 1e-5, 9999), ((333, 52), (333, 52), (52,), (52,))),
     "add_dropout": (lambda *each: add_dropout(*each, 9999), ((333, 52), (333, 52))),
-    "feed-forward": (rectified_linear, ((333, 52), (77, 52), (77,))),
+    "feed-forward": (partial(linear, rectified=True), ((333, 52), (77, 52), (77,))),
     "loss": (
         lambda hidden, projection: projected_cross_entropy(hidden, projection, torch.arange(111), 0.1)[0],
         ((111, 24), (1003, 24)),
@@ -86,33 +84,6 @@ def test_a_nan_is_not_lost(name: str) -> None:
     with torch.no_grad():
         inputs[0][(0,) * inputs[0].dim()] = math.nan
     assert _results(name, inputs)[0].isnan().any()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("causal", [False, True])
-def test_sentences_in_a_row_are_as_each_alone(causal: bool, dtype: torch.dtype) -> None:
-    torch.manual_seed(1)
-    queries, keys = ([3, 1, 20, 6],) * 2 if causal else ([3, 1, 20, 6], [17, 2, 1, 9])
-    rows = [sum(queries), sum(keys), sum(keys)]
-    inputs = [torch.randn(1, 3, n, 8, dtype=dtype, requires_grad=True) for n in rows]
-    starts = [torch.tensor([0, *accumulate(lengths)]) for lengths in (queries, keys)]
-    sentences = (Sentences(start, torch.tensor([[]]), int(start.diff().max())) for start in starts)
-    found = short_attention(*inputs, Ragged(*sentences), causal)
-    assert found is not None
-    for sentence, (query, key) in enumerate(zip(queries, keys, strict=True)):
-        own = [slice(int(start[sentence]), int(start[sentence + 1])) for start in starts]
-        parts = [each[:, :, own[number > 0]] for number, each in enumerate(inputs)]
-        alone, _ = scaled_dot_product_attention(
-            *(part.float() for part in parts), torch.ones(query, key).tril() > 0 if causal else None
-        )
-        tolerance = 1e-6 if dtype == torch.float32 else 2**-8
-        torch.testing.assert_close(found[:, :, own[0]].float(), alone, rtol=tolerance, atol=tolerance)
-        above = torch.randn_like(alone)
-        gradients = torch.autograd.grad(found[:, :, own[0]].float(), inputs, above, retain_graph=True)
-        wanted = torch.autograd.grad(alone, parts, above)
-        for each, want, place in zip(gradients, wanted, (own[0], own[1], own[1]), strict=True):
-            torch.testing.assert_close(each[:, :, place], want, rtol=4 * tolerance, atol=4 * tolerance)
-            assert each.count_nonzero() == each[:, :, place].count_nonzero()  # no other sentence's
 
 
 def test_bfloat16_attention_is_float32_s_rounded_at_its_end() -> None:

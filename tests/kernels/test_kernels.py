@@ -1,11 +1,14 @@
 """Attention and losses in one kernel against the formulas."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 
 from heedful import kernels
 from heedful.kernels import cpu
 from heedful.kernels.attention import short_attention, split
+from heedful.kernels.sentences import Ragged, Sentences
 from heedful.model.attention import scaled_dot_product_attention
 from heedful.training.consistency import consistent_cross_entropy
 from heedful.training.loss import label_smoothed_cross_entropy
@@ -44,6 +47,37 @@ def test_attention_and_its_gradients(
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("causal", [False, True])
+def test_sentences_in_a_row_are_as_each_alone(causal: bool, dtype: torch.dtype, device: str) -> None:
+    torch.manual_seed(1)
+    queries, keys = ([3, 1, 20, 0, 6],) * 2 if causal else ([3, 1, 20, 0, 6], [17, 2, 1, 4, 9])
+    inputs = [
+        torch.randn(1, n, 3, 8, dtype=dtype, device=device).transpose(1, 2).requires_grad_()
+        for n in (sum(queries), sum(keys), sum(keys))
+    ]
+    starts = [torch.tensor([0, *accumulate(lengths)], device=device) for lengths in (queries, keys)]
+    positions = torch.tensor([[]], device=device)  # which attention does not look at
+    if dtype == torch.bfloat16 and device == "cpu" and kernels.backend(inputs[0]) is not cpu:
+        pytest.skip("Triton's interpreter multiplies no bfloat16")
+    found = short_attention(*inputs, Ragged(*(Sentences(each, positions, 20) for each in starts)), causal)
+    assert found is not None
+    above = torch.randn_like(found)
+    gradients = torch.autograd.grad(found, inputs, above)
+    for sentence, (query, key) in enumerate(zip(queries, keys, strict=True)):
+        own = [slice(int(start[sentence]), int(start[sentence + 1])) for start in starts]
+        places = own[0], own[1], own[1]
+        alike = zip(inputs, places, strict=True)
+        parts = [each[:, :, place].detach().float().requires_grad_() for each, place in alike]
+        seen = torch.ones(query, key, device=device).tril() > 0 if causal else None
+        alone, _ = scaled_dot_product_attention(*parts, seen)
+        tolerance = 1e-6 if dtype == torch.float32 else 2**-7
+        torch.testing.assert_close(found[:, :, own[0]].float(), alone, rtol=tolerance, atol=tolerance)
+        wanted = torch.autograd.grad(alone, parts, above[:, :, own[0]].float())
+        for each, want, place in zip(gradients, wanted, places, strict=True):
+            torch.testing.assert_close(each[:, :, place].float(), want, rtol=4 * tolerance, atol=4 * tolerance)
 
 
 @pytest.mark.parametrize(("queries", "widths"), [(7, [6, 6, 10]), (5, [6, 10])], ids=["self", "memory"])

@@ -73,9 +73,9 @@ def test_both_passes_of_a_pair_count_against_what_a_device_holds(
     largest = []
     forward = Objective._hidden
 
-    def watched(self: Objective, batch: Batch, padded: bool) -> torch.Tensor:
+    def watched(self: Objective, batch: Batch) -> torch.Tensor:
         largest.append(max(batch.source.numel(), batch.target_input.numel()))
-        return forward(self, batch, padded)
+        return forward(self, batch)
 
     monkeypatch.setattr(Objective, "_hidden", watched)
     fields = SMALL | {"consistency": 3.0, "device_tokens": 200, "max_steps": 2}

@@ -1,4 +1,4 @@
-"""Updates as CUDA graphs: padding to few shapes changes nothing, nor, where there is a GPU, do graphs."""
+"""Updates on a GPU, which are computed on packed batches and replayed as graphs, against plain ones."""
 
 import copy
 import weakref
@@ -14,17 +14,19 @@ import torch
 import heedful
 from heedful import checkpoint
 from heedful.data.batches import Batch, collate_pairs
+from heedful.kernels.cpu.library import library
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.model.positions import SinusoidTable
 from heedful.training import gpu
 from heedful.training.config import TrainingConfig
-from heedful.training.gpu import GpuGradients, RecordedStep, fitted, recordable
+from heedful.training.gpu import GpuGradients, RecordedStep, recordable
 from heedful.training.objective import Objective
 from heedful.training.optimizer import make_optimizer
 from heedful.training.trainer import Trainer
 from tests.small import SMALL
 
+compiled = pytest.mark.skipif(library() is None, reason="no C++ compiler here, so no kernel that attends in a row")
 CONFIG = TransformerConfig(layers=2, d_model=16, d_ff=32, heads=2, dropout=0.0)
 VOCAB = 40
 
@@ -42,31 +44,6 @@ def _batch(rows: int, longest: int, seed: int = 1) -> Batch:
         return [torch.randint(4, VOCAB, (length,), generator=generator).tolist() for length in lengths]
 
     return collate_pairs(side(), side())
-
-
-@pytest.mark.parametrize("consistency", [0.0, 3.0])
-def test_a_fitted_batch_has_the_same_loss_and_gradients(consistency: float) -> None:
-    objective, batch = _objective(), _batch(13, 9)
-    parameters = list(objective.parameters())
-    plain = objective(batch, consistency)
-    filled = fitted(batch)
-    assert filled.source.shape != batch.source.shape
-    padded = objective(filled, consistency, padded=True)
-    torch.testing.assert_close(padded, plain)
-    torch.testing.assert_close(
-        torch.autograd.grad(padded[0], parameters), torch.autograd.grad(plain[0], parameters), rtol=1e-4, atol=1e-4
-    )
-
-
-def test_a_quarter_of_a_length_and_an_eighth_of_the_sentences_are_added_at_most() -> None:
-    shapes = set()
-    for longest in range(1, 120):
-        batch = _batch(2048 // (longest + 1), longest)
-        filled = fitted(batch)
-        for before, after in zip(batch.source.shape, filled.source.shape, strict=True):
-            assert before <= after < max(before * 1.25, before + 4)
-        shapes.add((*filled.source.shape, filled.target_input.size(1)))
-    assert len(shapes) < 60  # of 119
 
 
 @pytest.mark.parametrize("consistency", [0.0, 3.0])
@@ -118,13 +95,17 @@ class _NoGraph:
 
 class _NoRecorder:
     def __init__(self, device: torch.device) -> None:
-        pass
+        self.room = True
+
+    def has_room(self) -> bool:
+        return self.room
 
     @contextmanager
     def record(self) -> Iterator[_NoGraph]:
         yield _NoGraph()
 
 
+@compiled
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 def test_a_graph_keeps_the_table_that_it_reads(positions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "_Recorder", _NoRecorder)
@@ -136,6 +117,21 @@ def test_a_graph_keeps_the_table_that_it_reads(positions: Any, monkeypatch: pyte
         gradients(_batch(5, longest), 0.0, 1.0)
     assert len(table.table) > 256
     assert read() is not None
+
+
+@compiled
+def test_without_room_for_its_memory_a_graph_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_Recorder", _NoRecorder)
+    gradients = GpuGradients(_objective(), narrow=False, graphs=True)
+    recorder = gradients._recorder
+    assert isinstance(recorder, _NoRecorder)
+    recorder.room = False
+    for _ in range(3):
+        gradients(_batch(5, 9), 0.0, 1.0)
+    assert list(gradients._graphs.values()) == [None]
+    recorder.room = True
+    gradients(_batch(5, 9), 0.0, 1.0)
+    assert None not in gradients._graphs.values()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     def attend(self, read: Sequence[Tensor], written: Tensor, seen: Any, causal: bool) -> None:
         """Equation 1 from query, key and value `[batch, heads, length, width]`; `seen`
-        `[batch, query or 1, key]` is True where attention may look, or, for CPUs, says where in a row sentences are."""
+        `[batch, query or 1, key]` is True where attention may look, or says where in a row sentences are."""
 
     def attend_backward(self, read: Sequence[Tensor], written: Sequence[Tensor], seen: Any, causal: bool) -> None:
         """Gradients of query, key and value from these three and the context's."""
@@ -57,6 +57,9 @@ class Backend(Protocol):
 
     def rectified(self, grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient where hidden is positive, else 0, `[rows, width]`, and its sum over rows."""
+
+    def row_sums(self, each: Tensor) -> Tensor:
+        """The sum of all rows `[rows, width]`, float32."""
 
     def cross_entropy_rows(self, logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """The label-smoothed loss and the negative log-likelihood of every position; logits become ∂loss/∂logits.

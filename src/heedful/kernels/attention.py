@@ -16,7 +16,7 @@ from heedful.kernels.sentences import Ragged, Seen
 
 def packs(like: Tensor, queries: int, keys: int, d_k: int, d_v: int) -> bool:
     """Whether `short_attention` takes sentences up to such lengths without padding; `like` is a weight."""
-    if not like.is_cpu or not torch.is_grad_enabled():
+    if not torch.is_grad_enabled():
         return False
     backend = kernels.backend(like)
     return backend is not None and backend.fits(queries, keys, d_k, d_v, False)

@@ -31,9 +31,16 @@ def multiplies(x: Tensor) -> bool:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rectified: bool = False) -> Tensor:
     """xW^T + b, `rectified` max(0, xW^T + b); x `[..., in]`, weight `[out, in]`, bias `[out]`."""
-    if torch.is_grad_enabled() and multiplies(x) and x.numel():
-        output: Tensor = _Linear.apply(x, weight, bias, rectified)
-        return output
+    output: Tensor
+    if torch.is_grad_enabled() and x.numel():
+        if multiplies(x):
+            output = _Linear.apply(x, weight, bias, rectified)
+            return output
+        narrow = x.to(product_dtype(x))
+        backend = kernels.backend(narrow) if bias is not None and (rectified or x.is_cuda) else None
+        if backend is not None and bias is not None:
+            output = _LinearWithBias.apply(narrow, weight.to(narrow.dtype), bias.to(narrow.dtype), rectified, backend)
+            return output
     output = F.linear(x, weight, bias)
     return torch.relu_(output) if rectified else output
 
@@ -61,6 +68,35 @@ class _Linear(torch.autograd.Function):
         x_grad = cpu.product(grad, weight, torch.bfloat16).view(ctx.shape).to(ctx.dtype) if for_x else None
         weight_grad = cpu.product(grad.T, rows, weight.dtype) if for_weight else None
         return x_grad, weight_grad, None if bias is None or sums is None else sums.to(bias.dtype), None
+
+
+class _LinearWithBias(torch.autograd.Function):
+    """By PyTorch's products; what else there is of its gradient, ReLU's mask and the sum that the bias wants, in one
+    pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, rectified: bool, backend: kernels.Backend) -> Tensor:
+        rows = x.reshape(-1, x.size(-1))
+        output = rows.new_empty(*x.shape[:-1], len(weight))  # itself, not a view of it, as above
+        # in cuBLASLt's product ReLU costs nothing
+        product = torch._addmm_activation if rectified else torch.addmm
+        product(bias, rows, weight.T, out=output.view(len(rows), -1))
+        ctx.save_for_backward(rows, weight, output if rectified else None)
+        ctx.shape, ctx.backend = x.shape, backend
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, hidden = ctx.saved_tensors
+        grad = grad.reshape(len(rows), -1)
+        if hidden is None:
+            sums = ctx.backend.row_sums(grad)
+        else:
+            grad, sums = ctx.backend.rectified(grad.contiguous(), hidden.view_as(grad))
+        for_x, for_weight, *_ = ctx.needs_input_grad
+        x_grad = (grad @ weight).view(ctx.shape) if for_x else None
+        return x_grad, grad.T @ rows if for_weight else None, sums.to(grad.dtype), None, None
 
 
 def both_ways(matrix: Tensor, like: Tensor) -> tuple[Right, Right]:

@@ -15,7 +15,7 @@ class Sentences:
     positions: Tensor
     """[1, tokens] int64: which token of its sentence each is, from 0."""
     longest: int
-    """Tokens of the longest."""
+    """Tokens of the longest, or more."""
 
 
 class Ragged(NamedTuple):

@@ -115,16 +115,16 @@ class MultiHeadAttention(nn.Module):
         row, which `packs`.
         """
         if memory is None:
-            query, past = self.project(x, mask.keys.positions if isinstance(mask, Ragged) else 0)
+            query, past = self.project(x, mask.keys if isinstance(mask, Ragged) else 0)
         else:
-            past = self.keys_values(memory, mask.keys.positions if isinstance(mask, Ragged) else 0)
+            past = self.keys_values(memory, mask.keys if isinstance(mask, Ragged) else 0)
             query = self.queries(x, positions)
         return self.attend(query, past, mask, causal=causal, need_weights=need_weights)
 
     def project(
         self, x: Float[Tensor, "batch length d_model"], start: Start = 0
     ) -> tuple[Float[Tensor, "batch heads length d_k"], KeysValues]:
-        """Self-attention's xW^Q, xW^K and xW^V in one product; `start` is the first position, or every one."""
+        """Self-attention's xW^Q, xW^K and xW^V in one product; `start` as in positions."""
         packed = linear(x, self.weight, self.bias)
         if self.rotary is None:
             query, key, value = map(self._split, _parts(packed, self.sizes))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from heedful.kernels.feed_forward import rectified_linear
+from heedful.kernels.product import linear
 from heedful.model.linear import Linear
 
 
@@ -24,5 +24,5 @@ class FeedForward(nn.Module):
     def _hidden(self, x: Tensor) -> Tensor:
         """max(0, xW_1 + b_1)."""
         if self.training:
-            return rectified_linear(x, self.inner.weight, self.inner.bias)
+            return linear(x, self.inner.weight, self.inner.bias, rectified=True)
         return torch.relu_(self.inner(x))

@@ -1,6 +1,6 @@
 """Positional encoding as an object, called as `positions(x, start)`: x, and in it where its tokens stand.
 
-`start` is the position of the first, or every token's own where they are not in a row.
+`start` is the position of the first, or says where in a row of sentences each of them stands.
 
 Of embeddings (Section 3.5) it is a summand; rotary positions are of the queries and keys of attention.
 """
@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from heedful.kernels.rotary import turned
+from heedful.kernels.sentences import Sentences
 
-Start = int | Int[Tensor, "batch positions"]
+Start = int | Sentences
 
 
 def sinusoids(length: int, d_model: int, start: int = 0) -> Float[Tensor, "length d_model"]:
@@ -46,7 +47,7 @@ class SinusoidTable(nn.Module):
         """The positions of so many tokens."""
         if isinstance(start, int):
             return self.first(start + length)[start:]
-        return self.first(int(start.max()) + 1)[start]
+        return self.first(start.longest)[start.positions]
 
 
 class SinusoidalPositions(SinusoidTable):
@@ -70,9 +71,10 @@ class LearnedPositions(nn.Embedding):
         self, input: Float[Tensor, "batch positions d_model"], start: Start = 0
     ) -> Float[Tensor, "batch positions d_model"]:
         """x + P[min(position, max_positions - 1)]."""
-        position = start
-        if isinstance(position, int):
-            position = torch.arange(position, position + input.size(1), device=input.device)
+        if isinstance(start, int):
+            position = torch.arange(start, start + input.size(1), device=input.device)
+        else:
+            position = start.positions
         return input + super().forward(position.clamp(max=self.num_embeddings - 1))
 
 
@@ -89,7 +91,7 @@ class RotaryPositions(SinusoidTable):
         """x turned, as from position `start` on."""
         if isinstance(start, int):
             return _turned(x, self.at(start, x.size(2)))
-        return _turned(x, self.first(int(start.max()) + 1), start)
+        return _turned(x, self.first(start.longest), start.positions)
 
     def turn(
         self, x: Float[Tensor, "batch heads positions d_k"], positions: Int[Tensor, "batch positions"]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from heedful.kernels.sentences import Ragged
+from heedful.kernels.sentences import Ragged, Sentences
 from heedful.model.attention import KeysValues
 from heedful.model.deterministic import DeterministicAttention, ParserState, Words
 from heedful.model.embedding import InputEmbedding, Projection
@@ -113,22 +113,31 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
         places: Int[Tensor, " tokens"],
     ) -> Float[Tensor, "tokens d_model"]:
         """`forward`'s states at the target's real tokens; where attention allows, padding is not computed at all."""
-        length, source_length = target.size(1), source.size(1)
-        if not (self.encoder.packs(source_length) and self.decoder.packs(length, source_length)):
+        # a GPU would have to wait until it is known how many tokens there are
+        if source.is_cuda or not self.packs(source.size(1), target.size(1)):
             return super().real_states(source, source_mask, target, target_mask, places)
         read, written = Packing.of(source_mask), Packing.of(target_mask)
-        of_source, of_target = read.sentences, written.sentences
-        x: Tensor = self.source_input(read.pack(source), of_source.positions)
-        memory, _ = self.encoder(x, None, Ragged(of_source, of_source))
+        memory = self._row_memory(read.pack(source), read.sentences)
         shown, positions = None, None
         if self.deterministic_attention is not None:
             words = self.deterministic_attention.words(source, source_mask, read.unpack(memory, source_mask))
             shown, positions = map(written.pack, self.deterministic_attention(target, words))
-        x = self.target_input(written.pack(target), of_target.positions, shown)
-        across = Ragged(of_target, of_source)
-        teacher = Teacher(memory, None, Ragged(of_target, of_target), across, positions)
-        hidden: Tensor = self.decoder(x, teacher)[0]
-        return hidden.squeeze(0)
+        x = self.target_input(written.pack(target), written.sentences, shown)
+        return self._row_states(x, memory, Ragged(written.sentences, read.sentences), positions)
+
+    def packs(self, source: int, target: int) -> bool:
+        """Whether sentences up to these lengths can stand in a row, without padding."""
+        return self.encoder.packs(source) and self.decoder.packs(target, source)
+
+    def row_states(
+        self,
+        source: Int[Tensor, "1 source"],
+        target: Int[Tensor, "1 target"],
+        sentences: Ragged,
+    ) -> Float[Tensor, "target d_model"]:
+        """`forward`'s states of sentences in a row on either side, for models that pack and parse nothing."""
+        memory = self._row_memory(source, sentences.keys)
+        return self._row_states(self.target_input(target, sentences.queries), memory, sentences, None)
 
     def start(self, memory: TransformerMemory, beam: int = 1) -> TransformerState:
         """Keys and values of the memory are made here, once for a sentence."""
@@ -170,6 +179,16 @@ class Transformer(Seq2Seq[TransformerMemory, TransformerState]):
     def flat(self) -> FlatTransformer | None:
         """Its weights as they are; None for the variants that `flatten` names."""
         return flatten(self)
+
+    def _row_memory(self, source: Tensor, sentences: Sentences) -> Tensor:
+        x: Tensor = self.source_input(source, sentences)
+        memory: Tensor = self.encoder(x, None, Ragged(sentences, sentences))[0]
+        return memory
+
+    def _row_states(self, x: Tensor, memory: Tensor, sentences: Ragged, positions: Tensor | None) -> Tensor:
+        own = Ragged(sentences.queries, sentences.queries)
+        hidden: Tensor = self.decoder(x, Teacher(memory, None, own, sentences, positions))[0]
+        return hidden.squeeze(0)
 
     def _words(
         self,

@@ -1,32 +1,30 @@
 """Updates of a Transformer on one GPU: weights made narrow all at once, and small updates replayed as CUDA graphs.
 
 A GPU computes a small model's update faster than Python asks for its thousand kernels. A graph repeats what was
-recorded, for tensors of one shape at fixed places. So batches are padded to one of few shapes; the first of a shape is
-computed as usual, with the second its graph is recorded, and from then on one call replays it
+recorded, for tensors of one shape at fixed places. So packed batches are fitted to one of few shapes; the first of a
+shape is computed as usual, with the second its graph is recorded, and from then on one call replays it
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from heedful.data.batches import Batch
-from heedful.data.tokenizer import PAD
 from heedful.model.norm import BatchNorm
 from heedful.model.transformer import Transformer
 from heedful.training.muon import Muon
 from heedful.training.objective import Objective
 from heedful.training.optimizer import vocabulary_rows
+from heedful.training.packed import PackedBatch, Shape
 
-LARGEST_RECORDED = 4e12
-"""FLOPs of an update above which a GPU has enough to do without graphs, whose memory would be much."""
-_NO_TARGET = -1
-_LEAST = 4
-"""Lengths and numbers of sentences are rounded up to multiples of it at least."""
+_SPARE = 1 << 30
+"""Bytes that are left free where graphs are recorded."""
 
 
 class GpuGradients:
@@ -37,10 +35,10 @@ class GpuGradients:
     """
 
     def __init__(self, objective: Objective, narrow: bool, graphs: bool) -> None:
-        """`narrow`: products and activations in bfloat16. `graphs`: small updates are recorded."""
+        """`narrow`: products and activations in bfloat16. `graphs`: updates are recorded, where there is memory."""
         model = objective.model
         self._objective = objective
-        self._graphs: dict[tuple[int | float, ...], _Graph | None] = {}
+        self._graphs: dict[tuple[Shape, float], _Graph | None] = {}
         self._autocast = narrow
         rows, named = vocabulary_rows(model), dict(objective.named_parameters())
         self._wide = {name: p for name, p in named.items() if narrow and id(p) not in rows}
@@ -48,7 +46,6 @@ class GpuGradients:
         others = [p for name, p in named.items() if name not in self._wide]
         self._leaves = [*self._narrow.values(), *others]
         self._parameters = [*self._wide.values(), *others]
-        self._weights = sum(parameter.numel() for parameter in self._parameters)
         self._recorder = _Recorder(model.device) if graphs and recordable(model) else None
         self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._sums, strict=True):
@@ -57,27 +54,32 @@ class GpuGradients:
     def __call__(self, batch: Batch, consistency: float, scale: float) -> Tensor:
         """Sums of the loss and of the negative log-likelihood `[2]`; the loss times `scale` is what is derived."""
         device = self._parameters[0].device
-        if self._recorder is None or self._flops(batch) > LARGEST_RECORDED:
-            return self._gradients(batch.to(device), consistency, scale, padded=False)
-        batch = fitted(batch)
-        key = (*batch.source.shape, batch.target_input.size(1), consistency)
-        if key not in self._graphs:
+        model = self._objective.model
+        if not _packable(model) or not model.packs(batch.source.size(1), batch.target_input.size(1)):
+            return self._gradients(batch.to(device), consistency, scale)
+        packed = PackedBatch.of(batch)
+        if self._recorder is None:
+            return self._gradients(packed.to(device), consistency, scale)
+        packed = packed.fitted()
+        key = packed.shape, consistency
+        graph = self._graphs.get(key)
+        if graph is not None:
+            return graph.replay(packed, scale)
+        if key not in self._graphs or not self._recorder.has_room():
             self._graphs[key] = None
-            return self._gradients(batch.to(device), consistency, scale, padded=True)
-        graph = self._graphs[key]
-        if graph is None:
-            own, scales = batch.to(device), torch.ones((), device=device)
-            with self._recorder.record() as recorded:
-                sums = self._gradients(own, consistency, scales, padded=True)
-            self._graphs[key] = graph = _Graph(recorded, own, scales, sums, list(self._objective.buffers()))
-        return graph.replay(batch, scale)
+            return self._gradients(packed.to(device), consistency, scale)
+        own, scales = packed.to(device), torch.ones((), device=device)
+        with self._recorder.record() as recorded:
+            sums = self._gradients(own, consistency, scales)
+        self._graphs[key] = graph = _Graph(recorded, own, scales, sums, list(self._objective.buffers()))
+        return graph.replay(packed, scale)
 
-    def _gradients(self, batch: Batch, consistency: float, scale: Tensor | float, padded: bool) -> Tensor:
+    def _gradients(self, batch: Batch | PackedBatch, consistency: float, scale: Tensor | float) -> Tensor:
         if self._narrow:
             with torch.no_grad():
                 torch._foreach_copy_(list(self._narrow.values()), list(self._wide.values()))
         with torch.autocast(batch.source.device.type, torch.bfloat16) if self._autocast else nullcontext():
-            smoothed, likelihood = functional_call(self._objective, self._narrow, (batch, consistency, padded))
+            smoothed, likelihood = functional_call(self._objective, self._narrow, (batch, consistency))
         # not backward(), whose sums run on the streams of the first call
         gradients = list(torch.autograd.grad(smoothed * scale, self._leaves, materialize_grads=True))
         if self._narrow:  # and not the others with them: of two precisions, each tensor would be copied by itself
@@ -86,11 +88,6 @@ class GpuGradients:
             gradients[: len(wide)] = wide
         torch._foreach_add_(self._sums, gradients)
         return torch.stack((smoothed.detach(), likelihood))
-
-    def _flops(self, batch: Batch) -> int:
-        """Six for each weight and token, a source and a target token together being one."""
-        tokens = (batch.source.numel() + batch.target_input.numel()) // 2
-        return 6 * tokens * self._weights
 
 
 class RecordedStep:
@@ -123,15 +120,14 @@ class _Graph:
     """A recorded computation, what it reads, and what it leaves beside the gradients."""
 
     graph: torch.cuda.CUDAGraph
-    batch: Batch
+    batch: PackedBatch
     scale: Tensor
     sums: Tensor
     buffers: list[Tensor]
     """The model's, as they stood: a table that has grown since leaves its place to others, unless somebody holds it."""
 
-    def replay(self, batch: Batch, scale: float) -> Tensor:
-        for own, given in zip(self.batch.by_pair, batch.by_pair, strict=True):
-            own.copy_(given, non_blocking=True)
+    def replay(self, batch: PackedBatch, scale: float) -> Tensor:
+        self.batch.numbers.copy_(batch.numbers, non_blocking=True)
         self.scale.fill_(scale)
         self.graph.replay()
         return self.sums.clone()  # the next graph may use the same memory
@@ -143,6 +139,12 @@ class _Recorder:
     def __init__(self, device: torch.device) -> None:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def has_room(self) -> bool:
+        """Whether as much is free as computations have taken so far: what a graph needs is its own, for good."""
+        device = self._stream.device
+        needed = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] > needed + _SPARE
 
     @contextmanager
     def record(self) -> Iterator[torch.cuda.CUDAGraph]:
@@ -159,39 +161,11 @@ class _Recorder:
         torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
 
 
+def _packable(model: torch.nn.Module) -> TypeGuard[Transformer]:
+    """Whether it computes sentences in a row that are made on the CPU, with nothing of its work the CPU's."""
+    return isinstance(model, Transformer) and model.deterministic_attention is None
+
+
 def recordable(model: torch.nn.Module) -> bool:
-    """Whether nothing of the model's work is the CPU's, and sentences that `fitted` adds change nothing for others."""
-    if not isinstance(model, Transformer) or model.deterministic_attention is not None:
-        return False
-    return not any(isinstance(module, BatchNorm) for module in model.modules())
-
-
-def fitted(batch: Batch) -> Batch:
-    """Padded so that few shapes are left; targets below 0 stand where there is nothing to predict.
-
-    What is added at most is a quarter of a length and an eighth of the sentences; an added sentence has one token.
-    """
-    rows, source, target = len(batch.lines), batch.source.size(1), batch.target_input.size(1)
-    more_rows = _rounded(rows, 8) - rows
-    more_source, more_target = (_rounded(length, 4) - length for length in (source, target))
-
-    def padded(tensor: Tensor, more: int, value: int | bool) -> Tensor:
-        return torch.nn.functional.pad(tensor, (0, more, 0, more_rows), value=value)
-
-    output = batch.target_output.masked_fill(~batch.target_mask, _NO_TARGET)
-    source_mask = padded(batch.source_mask, more_source, False)
-    source_mask[rows:, 0] = True  # attention has to have something to look at
-    return replace(
-        batch,
-        source=padded(batch.source, more_source, PAD),
-        source_mask=source_mask,
-        target_input=padded(batch.target_input, more_target, PAD),
-        target_output=padded(output, more_target, _NO_TARGET),
-        target_mask=padded(batch.target_mask, more_target, False),
-    )
-
-
-def _rounded(number: int, parts: int) -> int:
-    """Up to the next multiple of the power of two of which it has between `parts` and 2 · `parts`, or of `_LEAST`."""
-    unit = max(_LEAST, 2 ** ((number // parts).bit_length() - 1) if number >= parts else 1)
-    return -(-number // unit) * unit
+    """Whether sentences that are added change nothing for others."""
+    return _packable(model) and not any(isinstance(module, BatchNorm) for module in model.modules())

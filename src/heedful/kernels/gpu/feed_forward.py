@@ -1,4 +1,4 @@
-"""The feed-forward network's ReLU, backward: its mask and the bias's gradient in one pass."""
+"""Gradients of a linear map's bias, and of the ReLU behind it: one pass over what comes from above."""
 
 import torch
 import triton
@@ -13,19 +13,35 @@ _PROGRAMS = 64
 
 def rectified(grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient where hidden is positive, and its sum over rows."""
-    count, width = hidden.shape
     masked = torch.empty_like(grad)
+    return masked, _summed(grad, hidden, masked)
+
+
+def row_sums(each: Tensor) -> Tensor:
+    """The sum of all rows `[rows, width]`, float32."""
+    return _summed(each if each.stride(1) == 1 else each.contiguous())
+
+
+def _summed(grad: Tensor, hidden: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
+    count, width = grad.shape
     programs = min(_PROGRAMS, triton.cdiv(count, _ROWS))
     sums = torch.empty(programs, width, dtype=torch.float32, device=grad.device)
     with torch.cuda.device_of(grad):
-        _mask[(triton.cdiv(width, _COLUMNS), programs)](
-            *(grad, hidden, masked, sums, count, width), rows=_ROWS, columns=_COLUMNS, num_warps=4
+        _sum[(triton.cdiv(width, _COLUMNS), programs)](
+            *(grad, grad.stride(0), hidden, masked, sums, count, width),
+            rectify=hidden is not None,
+            rows=_ROWS,
+            columns=_COLUMNS,
+            num_warps=4,
         )
-    return masked, sums.sum(0)
+    return sums.sum(0)
 
 
 @triton.jit(do_not_specialize=["count"])
-def _mask(grad, hidden, masked, sums, count, width: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr):
+def _sum(
+    grad, stride, hidden, masked, sums, count, width: tl.constexpr,
+    rectify: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr,
+):  # fmt: skip
     column = tl.program_id(0) * columns + tl.arange(0, columns)
     program = tl.program_id(1).to(tl.int64)
     total = tl.zeros([rows, columns], tl.float32)
@@ -33,10 +49,11 @@ def _mask(grad, hidden, masked, sums, count, width: tl.constexpr, rows: tl.const
     while start < count:
         row = start + tl.arange(0, rows)
         inside = (row < count)[:, None] & (column < width)[None, :]
-        places = row[:, None] * width + column[None, :]
-        positive = tl.load(hidden + places, mask=inside, other=0.0) > 0.0
-        above = tl.where(positive, tl.load(grad + places, mask=inside, other=0.0), 0.0)
+        above = tl.load(grad + row[:, None] * stride + column[None, :], mask=inside, other=0.0)
+        if rectify:
+            places = row[:, None] * width + column[None, :]
+            above = tl.where(tl.load(hidden + places, mask=inside, other=0.0) > 0.0, above, 0.0)
+            tl.store(masked + places, above, mask=inside)
         total += above.to(tl.float32)
-        tl.store(masked + places, above, mask=inside)
         start += tl.num_programs(1) * rows
     tl.store(sums + program * width + column, tl.sum(total, 0), mask=column < width)
