@@ -49,15 +49,15 @@ def _batch(rows: int, longest: int, seed: int = 1) -> Batch:
 @pytest.mark.parametrize("consistency", [0.0, 3.0])
 def test_weights_made_narrow_at_once_give_what_autocast_gives(consistency: float) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    objective, batch = _objective(device), _batch(13, 9).to(device)
-    exact = torch.autograd.grad(objective(batch, consistency)[0] * 0.5, list(objective.parameters()))
+    objective, batch = _objective(device), _batch(13, 9)
+    exact = torch.autograd.grad(objective(batch.to(device), consistency)[0] * 0.5, list(objective.parameters()))
     twin = copy.deepcopy(objective)
     with torch.autocast(device, torch.bfloat16):
-        plain = twin(batch, consistency)
+        plain = twin(batch.to(device), consistency)
     autocast = torch.autograd.grad(plain[0] * 0.5, list(twin.parameters()))
     narrow = GpuGradients(objective, narrow=True, graphs=False)
     for number in (1, 2):  # what stands at the parameters is added to
-        torch.testing.assert_close(narrow(batch, consistency, 0.5), torch.stack(plain))
+        torch.testing.assert_close(narrow(narrow.prepare(batch), consistency, 0.5), torch.stack(plain))
         for parameter, right, near in zip(objective.parameters(), exact, autocast, strict=True):
             assert parameter.grad is not None
             error = (parameter.grad / number - right).norm()
@@ -114,7 +114,8 @@ def test_a_graph_keeps_the_table_that_it_reads(positions: Any, monkeypatch: pyte
     table = next(module for module in objective.modules() if isinstance(module, SinusoidTable))
     read = weakref.ref(table.table)
     for longest in (9, 9, 600):  # as usual, recorded, with a table that has grown
-        gradients(_batch(5, longest), 0.0, 1.0)
+        gradients(gradients.prepare(_batch(5, longest)), 0.0, 1.0)
+        gradients.clear()
     assert len(table.table) > 256
     assert read() is not None
 
@@ -126,12 +127,13 @@ def test_without_room_for_its_memory_a_graph_is_not_recorded(monkeypatch: pytest
     recorder = gradients._recorder
     assert isinstance(recorder, _NoRecorder)
     recorder.room = False
-    for _ in range(3):
-        gradients(_batch(5, 9), 0.0, 1.0)
-    assert list(gradients._graphs.values()) == [None]
-    recorder.room = True
-    gradients(_batch(5, 9), 0.0, 1.0)
-    assert None not in gradients._graphs.values()
+    batch = gradients.prepare(_batch(5, 9))
+    for room in (False, False, False, True):
+        recorder.room = room
+        assert not any(gradients._graphs.values())
+        gradients(batch, 0.0, 1.0)
+        gradients.clear()
+    assert all(gradients._graphs.values())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -140,17 +142,19 @@ def test_a_graph_gives_what_plain_autograd_gives(consistency: float) -> None:
     objective = _objective("cuda")
     parameters = list(objective.parameters())
     graphed = GpuGradients(objective, narrow=False, graphs=True)
-    for seed in range(4):  # as usual, recorded, replayed with other tokens
-        batch = _batch(13, 9, seed)
-        sums = graphed(batch, consistency, 0.5)
+    for number in range(8):  # as usual, recorded, replayed with other tokens; twice, which is added up
+        batch = _batch(13, 9, seed=number // 2)
+        sums = graphed(graphed.prepare(batch), consistency, 0.5 if number % 2 else 0.0)
+        if number % 2 == 0:
+            continue
+        graphed.clear()
         found = [parameter.grad.clone() for parameter in parameters if parameter.grad is not None]
         twin = copy.deepcopy(objective)
         plain = twin(batch.to("cuda"), consistency)
         torch.testing.assert_close(sums, torch.stack(plain))
         wanted = torch.autograd.grad(plain[0] * 0.5, list(twin.parameters()))
         torch.testing.assert_close(found, list(wanted), rtol=1e-3, atol=1e-3)
-        for parameter in parameters:
-            parameter.grad.zero_()  # type: ignore[union-attr]
+    assert all(graphed._graphs.values())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

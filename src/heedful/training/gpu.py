@@ -37,8 +37,9 @@ class GpuGradients:
     def __init__(self, objective: Objective, narrow: bool, graphs: bool) -> None:
         """`narrow`: products and activations in bfloat16. `graphs`: updates are recorded, where there is memory."""
         model = objective.model
-        self._objective = objective
-        self._graphs: dict[tuple[Shape, float], _Graph | None] = {}
+        self._objective, self._device = objective, model.device
+        self._graphs: dict[tuple[Shape, float, bool], _Graph | None] = {}
+        self._empty = True
         self._autocast = narrow
         rows, named = vocabulary_rows(model), dict(objective.named_parameters())
         self._wide = {name: p for name, p in named.items() if narrow and id(p) not in rows}
@@ -46,47 +47,58 @@ class GpuGradients:
         others = [p for name, p in named.items() if name not in self._wide]
         self._leaves = [*self._narrow.values(), *others]
         self._parameters = [*self._wide.values(), *others]
-        self._recorder = _Recorder(model.device) if graphs and recordable(model) else None
-        self._sums = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._recorder = _Recorder(self._device) if graphs and recordable(model) else None
+        self._sums = [torch.empty_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._sums, strict=True):
             parameter.grad = gradient
 
-    def __call__(self, batch: Batch, consistency: float, scale: float) -> Tensor:
-        """Sums of the loss and of the negative log-likelihood `[2]`; the loss times `scale` is what is derived."""
-        device = self._parameters[0].device
+    def prepare(self, batch: Batch) -> Batch | PackedBatch:
+        """What is the CPU's work, and can be done ahead: the batch packed, where the model allows it."""
         model = self._objective.model
         if not _packable(model) or not model.packs(batch.source.size(1), batch.target_input.size(1)):
-            return self._gradients(batch.to(device), consistency, scale)
+            return batch
         packed = PackedBatch.of(batch)
-        if self._recorder is None:
-            return self._gradients(packed.to(device), consistency, scale)
-        packed = packed.fitted()
-        key = packed.shape, consistency
+        packed = packed if self._recorder is None else packed.fitted()
+        return packed.pinned() if self._device.type == "cuda" else packed
+
+    def __call__(self, batch: Batch | PackedBatch, consistency: float, scale: float) -> Tensor:
+        """Sums of the loss and of the negative log-likelihood `[2]` of a prepared batch; the loss times `scale` is what
+        is derived."""
+        first, self._empty = self._empty, False
+        if self._recorder is None or isinstance(batch, Batch):
+            return self._gradients(batch.to(self._device), consistency, scale, first)
+        key = batch.shape, consistency, first
         graph = self._graphs.get(key)
         if graph is not None:
-            return graph.replay(packed, scale)
+            return graph.replay(batch, scale)
         if key not in self._graphs or not self._recorder.has_room():
             self._graphs[key] = None
-            return self._gradients(packed.to(device), consistency, scale)
-        own, scales = packed.to(device), torch.ones((), device=device)
+            return self._gradients(batch.to(self._device), consistency, scale, first)
+        own, scales = batch.to(self._device), torch.ones((), device=self._device)
         with self._recorder.record() as recorded:
-            sums = self._gradients(own, consistency, scales)
+            sums = self._gradients(own, consistency, scales, first)
         self._graphs[key] = graph = _Graph(recorded, own, scales, sums, list(self._objective.buffers()))
-        return graph.replay(packed, scale)
+        return graph.replay(batch, scale)
 
-    def _gradients(self, batch: Batch | PackedBatch, consistency: float, scale: Tensor | float) -> Tensor:
+    def clear(self) -> None:
+        """The next batch's gradients take the place of all before."""
+        self._empty = True
+
+    def _gradients(self, batch: Batch | PackedBatch, consistency: float, scale: Tensor | float, first: bool) -> Tensor:
         if self._narrow:
             with torch.no_grad():
                 torch._foreach_copy_(list(self._narrow.values()), list(self._wide.values()))
         with torch.autocast(batch.source.device.type, torch.bfloat16) if self._autocast else nullcontext():
             smoothed, likelihood = functional_call(self._objective, self._narrow, (batch, consistency))
         # not backward(), whose sums run on the streams of the first call
-        gradients = list(torch.autograd.grad(smoothed * scale, self._leaves, materialize_grads=True))
-        if self._narrow:  # and not the others with them: of two precisions, each tensor would be copied by itself
-            wide = [torch.empty_like(parameter) for parameter in self._wide.values()]
-            torch._foreach_copy_(wide, gradients[: len(wide)])
-            gradients[: len(wide)] = wide
-        torch._foreach_add_(self._sums, gradients)
+        gradients = torch.autograd.grad(smoothed * scale, self._leaves, materialize_grads=True)
+        new = self._sums if first else [torch.empty_like(each) for each in self._sums]
+        count = len(self._wide)  # not all at once: of two precisions, each tensor would be copied by itself
+        for part in (slice(count), slice(count, None)):
+            if new[part]:
+                torch._foreach_copy_(new[part], gradients[part])
+        if not first:
+            torch._foreach_add_(self._sums, new)
         return torch.stack((smoothed.detach(), likelihood))
 
 

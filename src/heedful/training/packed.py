@@ -71,6 +71,10 @@ class PackedBatch:
         """The same batch on a device."""
         return replace(self, numbers=self.numbers.to(device, non_blocking=True))
 
+    def pinned(self) -> Self:
+        """In memory that a GPU reads by itself."""
+        return replace(self, numbers=self.numbers.pin_memory())
+
     def twice(self) -> Self:
         """All pairs, then all of them again."""
         rows, *tokens = self.shape[:3]

@@ -47,6 +47,7 @@ from heedful.training.optimizer import (
     make_optimizer,
     optimizer_tensors,
 )
+from heedful.training.packed import PackedBatch
 from heedful.training.record import Recorder, Window, say_validation, training_note
 
 Model = Seq2Seq[Any, Any]
@@ -113,6 +114,17 @@ class Outcome:
     mean: Checkpoint | None = None
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a process computes for one batch of an update."""
+
+    tokens: int
+    """Target tokens of the whole batch."""
+    share: float
+    """Of the parts in the loss."""
+    parts: Sequence[Batch | PackedBatch]
+
+
 class DivergenceError(HeedfulError):
     """A loss or a gradient that is not finite."""
 
@@ -149,6 +161,7 @@ class Trainer:
             self.objective = DistributedDataParallel(objective)
             # a table of positions grows on the process that meets a long sentence, and what is saved is rank 0's anyway
             self.objective.broadcast_buffers = False
+        self._ahead: dict[int, list[_Work]] = {}
         self._gpu: GpuGradients | None = None
         self._recorded: RecordedStep | None = None
         if model.device.type == "cuda" and distributed.world_size() == 1:
@@ -189,8 +202,9 @@ class Trainer:
             if self.position.batch >= len(batches):  # small weights can leave an epoch of a tiny corpus empty
                 self.position = replace(self.position, epoch=epoch + 1, batch=0)
             while self.position.epoch == epoch and not (reason := self._stop()):
-                group = batches[self.position.batch : self.position.batch + self.config.accumulate]
-                window.add(*self.update(group))
+                begin, count = self.position.batch, self.config.accumulate
+                group, following = batches[begin : begin + count], batches[begin + count : begin + 2 * count]
+                window.add(*self.update(group, following))
                 self._advance(len(group))
                 step, logged = self.position.step, self.position.step % self.config.log_every == 0
                 if recorder:
@@ -210,27 +224,26 @@ class Trainer:
                 self._save(None)
         return reason
 
-    def update(self, group: Sequence[np.ndarray]) -> tuple[float, float, int, float, float]:
-        """One update from the batches of `group`: the same whatever the number of processes."""
+    def update(
+        self, group: Sequence[np.ndarray], following: Sequence[np.ndarray] = ()
+    ) -> tuple[float, float, int, float, float]:
+        """One update from the batches of `group`: the same whatever the number of processes. While a GPU computes it,
+        those that are `following` are made."""
         config, position = self.config, self.position
         self.model.train()
         torch.manual_seed(_mix(config.seed, position.step, distributed.rank()))
-        batches = [self.data.collate(indices, position.epoch) for indices in group]
-        tokens = sum(batch.target_tokens for batch in batches)
+        work = self._ahead.pop(position.step, None) or self._work(group, position.step)
+        tokens = sum(each.tokens for each in work)
         rate = learning_rate(config, position.step + 1, self.d_model)
         consistency = config.consistency_at(position.step)
-        passes = config.passes if consistency else 1
-        at_once = config.device_tokens and max(1, config.device_tokens // passes)
         losses = []
-        for number, batch in enumerate(batches):
-            shard, share = _shard(batch)
-            parts = shard.cut(at_once)
+        for number, each in enumerate(work):
             own = torch.zeros(2, device=self.model.device)
-            for part in parts:
-                last = number == len(batches) - 1 and part is parts[-1]
-                scale = share * distributed.world_size() / tokens
+            for part in each.parts:
+                last = number == len(work) - 1 and part is each.parts[-1]
+                scale = each.share * distributed.world_size() / tokens
                 with self._synchronised(last):
-                    own += self._gradients(part, consistency, scale) * share
+                    own += self._gradients(part, consistency, scale) * each.share
             # every process learns every loss, so that all of them stop at one that is not finite
             losses.append(distributed.total(own))
         # everything is asked for before the first number is waited for: a GPU has work until the last one
@@ -239,7 +252,10 @@ class Trainer:
         total_norm = nn.utils.get_total_norm(gradients)
         if config.clip_norm:
             nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total_norm)
-        *numbers, norm = torch.cat((*losses, total_norm.view(1))).tolist()
+        results = torch.cat((*losses, total_norm.view(1)))
+        if following and self._gpu:
+            self._ahead[position.step + 1] = self._work(following, position.step + 1)
+        *numbers, norm = results.tolist()
         smoothed, likelihoods = numbers[::2], numbers[1::2]
         for number, (indices, loss) in enumerate(zip(group, smoothed, strict=True)):
             if not math.isfinite(loss):
@@ -247,13 +263,28 @@ class Trainer:
         if not math.isfinite(norm):
             raise self._diverged("gradient norm", norm, group, position.batch)
         self._step(rate)
-        # both would look for gradients where they were
-        self.optimizer.zero_grad(set_to_none=self._gpu is None and self._recorded is None)
+        if self._gpu:
+            self._gpu.clear()
+        else:
+            self.optimizer.zero_grad(set_to_none=self._recorded is None)  # which looks for gradients where they were
         if self.average:
             self.average.update(self.weights, position.step)
         return math.fsum(smoothed), math.fsum(likelihoods), tokens, rate, norm
 
-    def _gradients(self, batch: Batch, consistency: float, scale: float) -> torch.Tensor:
+    def _work(self, group: Sequence[np.ndarray], step: int) -> list[_Work]:
+        """What this process has to compute for an update."""
+        config = self.config
+        passes = config.passes if config.consistency_at(step) else 1
+        at_once = config.device_tokens and max(1, config.device_tokens // passes)
+        work = []
+        for indices in group:
+            batch = self.data.collate(indices, self.position.epoch)
+            shard, share = _shard(batch)
+            parts = [self._gpu.prepare(part) if self._gpu else part for part in shard.cut(at_once)]
+            work.append(_Work(batch.target_tokens, share, parts))
+        return work
+
+    def _gradients(self, batch: Batch | PackedBatch, consistency: float, scale: float) -> torch.Tensor:
         """Adds those of the loss times `scale`; the sums of loss and negative log-likelihood `[2]`."""
         if self._gpu:
             return self._gpu(batch, consistency, scale)

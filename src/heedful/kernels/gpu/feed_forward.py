@@ -7,8 +7,8 @@ from torch import Tensor
 
 _ROWS, _COLUMNS = 16, 128
 """Of a tile; a program walks down its columns."""
-_PROGRAMS = 64
-"""That share a column of tiles; each has sums of its own."""
+_PROGRAMS = 1056
+"""In all, eight for each of an H100's processors; those that share a column of tiles have sums of their own."""
 
 
 def rectified(grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,10 +24,11 @@ def row_sums(each: Tensor) -> Tensor:
 
 def _summed(grad: Tensor, hidden: Tensor | None = None, masked: Tensor | None = None) -> Tensor:
     count, width = grad.shape
-    programs = min(_PROGRAMS, triton.cdiv(count, _ROWS))
+    tiles = triton.cdiv(width, _COLUMNS)
+    programs = max(1, min(_PROGRAMS // tiles, triton.cdiv(count, _ROWS)))
     sums = torch.empty(programs, width, dtype=torch.float32, device=grad.device)
     with torch.cuda.device_of(grad):
-        _sum[(triton.cdiv(width, _COLUMNS), programs)](
+        _sum[(tiles, programs)](
             *(grad, grad.stride(0), hidden, masked, sums, count, width),
             rectify=hidden is not None,
             rows=_ROWS,

@@ -8,7 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_BLOCK = 2048
+_BLOCK, _WARPS = 4096, 16
+"""Classes that a program holds at a time, and who shares them."""
 
 
 def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -18,7 +19,7 @@ def cross_entropy_rows(logits: Tensor, target: Tensor, epsilon: float) -> tuple[
         _cross_entropy[(len(target),)](
             *(logits, logits.stride(0), target, smoothed, likelihood, logits.size(1), epsilon),
             block=_BLOCK,
-            num_warps=8,
+            num_warps=_WARPS,
         )
     return smoothed, likelihood
 
@@ -31,7 +32,7 @@ def consistency_rows(
     rows = (first, first.stride(0), second, second.stride(0))
     with torch.cuda.device_of(first):
         _consistency[(len(target),)](
-            *(*rows, target, loss, likelihood, first.size(1), epsilon, alpha), block=_BLOCK, num_warps=8
+            *(*rows, target, loss, likelihood, first.size(1), epsilon, alpha), block=_BLOCK, num_warps=_WARPS
         )
     return loss, likelihood
 
