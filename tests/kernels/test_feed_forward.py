@@ -35,14 +35,6 @@ def test_a_linear_map_and_its_gradients(rows: int, width: int, rectified: bool, 
     )
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (1000, 7), (2100, 257)])
-def test_sums_of_rows(shape: tuple[int, int], device: str) -> None:
-    torch.manual_seed(1)
-    wide = torch.randn(shape[0], shape[1] + 5, device=device)
-    for rows in (wide[:, 3:-2], wide.T.contiguous().T):
-        torch.testing.assert_close(_backend(wide).row_sums(rows), rows.double().sum(0).float(), rtol=1e-5, atol=1e-3)
-
-
 def test_the_rectified_map_is_the_kernel_s_and_none_is_without_one(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,9 +58,6 @@ class Backend(Protocol):
     def rectified(self, grad: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient where hidden is positive, else 0, `[rows, width]`, and its sum over rows."""
 
-    def row_sums(self, each: Tensor) -> Tensor:
-        """The sum of all rows `[rows, width]`, float32."""
-
     def cross_entropy_rows(self, logits: Tensor, target: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """The label-smoothed loss and the negative log-likelihood of every position; logits become ∂loss/∂logits.
 

@@ -52,7 +52,7 @@ def _launch(kernel: Any, causal: bool, seen: Seen, read: Sequence[Tensor], writt
             block_k=blocks[2],
             block_v=blocks[3],
             exact="ieee" if query.dtype == torch.float32 else "tf32",
-            num_warps=2 if max(blocks[:2]) <= 32 else 4,
+            num_warps=1 if max(blocks[:2]) <= 32 else 4,
         )
 
 
