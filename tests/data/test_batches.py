@@ -181,6 +181,37 @@ def test_training_data(tmp_path, tokenizers, sampling):
 
 
 @pytest.mark.parametrize("sampling", [0.0, 0.3])
+def test_first_epochs_in_both_directions(tmp_path, tokenizers, sampling):
+    """Whole epochs, as many as come nearest to the number of batches; every pair is there as it is and exchanged."""
+    one_way = len(prepare(tmp_path, tokenizers).batches(0))
+    data = prepare(tmp_path, tokenizers, subword_sampling=sampling, both_directions=4 * one_way)
+    exchanged = [*PAIRS, *((target, source) for source, target in PAIRS)]
+    for epoch, pairs in ((0, exchanged), (1, exchanged), (2, PAIRS)):
+        batches = data.batches(epoch)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(pairs)))
+        for indices in batches:
+            batch = data.collate(indices, epoch)
+            assert max(batch.source.numel(), batch.target_output.numel()) <= 256
+            decode = tokenizers.source.decode
+            sides = batch.source.tolist(), batch.target_output.tolist()
+            assert [(decode(s), decode(t)) for s, t in zip(*sides, strict=True)] == [pairs[index] for index in indices]
+            if not sampling:
+                lengths = batch.source_mask.sum(1).tolist(), batch.target_mask.sum(1).tolist()
+                assert tuple(each.tolist() for each in data.lengths(indices)) == lengths
+    assert data.describe(np.array([97 + 41])) == data.describe(np.array([41]))
+
+
+def test_a_corpus_of_which_one_epoch_is_too_long_has_none_in_both_directions(tmp_path, tokenizers):
+    data = prepare(tmp_path, tokenizers, both_directions=1)
+    assert max(map(max, data.batches(0))) < 97
+
+
+def test_weights_hold_in_both_directions(tmp_path, tokenizers):
+    data = prepare(tmp_path, tokenizers, weights=[3, 1], both_directions=1000)
+    assert sum(map(len, data.batches(0))) == 2 * (3 * 40 + 57)
+
+
+@pytest.mark.parametrize("sampling", [0.0, 0.3])
 def test_a_resumed_run_sees_the_same_batches(tmp_path, tokenizers, sampling):
     def epoch(data, number):
         return [data.collate(indices, number).source.tolist() for indices in data.batches(number)]

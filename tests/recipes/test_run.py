@@ -18,10 +18,12 @@ import torch
 
 import heedful
 from heedful import HeedfulError, checkpoint
+from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.progress import Meter
 from heedful.recipes import run as module
 from heedful.recipes.job import make_job
+from heedful.recipes.named import recipe
 from heedful.training.objective import Objective
 from tests.small import SMALL, full_disk
 
@@ -310,6 +312,24 @@ def test_separate_vocabularies_share_no_source_embeddings(corpus: dict[str, Any]
     assert not model.tokenizers.joint
     with pytest.raises(HeedfulError, match="share-embeddings all needs vocabulary joint"):
         _train(corpus, tmp_path / "other", vocabulary="separate", share_embeddings="all")
+
+
+def test_separate_vocabularies_have_one_direction(
+    corpus: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = replace(recipe("tiny"), data=DataConfig(both_directions=5))
+    assert both.override({"vocabulary": "separate"}).data.both_directions == 0
+    assert "in their own direction only" in caplog.text
+    with pytest.raises(HeedfulError, match="both-directions needs vocabulary joint"):
+        _train(corpus, tmp_path / "run", vocabulary="separate", both_directions=5)
+
+
+def test_a_trained_model_goes_on_in_its_own_direction(corpus: dict[str, Any], tmp_path: Path) -> None:
+    _train(corpus, tmp_path / "run", both_directions=5, max_steps=1)
+    start = {"train": corpus["train"], "valid": corpus["valid"], "output": "new", "init_from": str(tmp_path / "run")}
+    assert checkpoint.load_config(tmp_path / "run")["data"]["both_directions"] == 5
+    assert make_job(None, start).recipe.data.both_directions == 0
+    assert make_job(None, start | {"both_directions": 7}).recipe.data.both_directions == 7
 
 
 @pytest.mark.parametrize("room", [99, 3999])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
-from heedful.data.encoded import EncodedCorpus, Rows, Tokens, encode
+from heedful.data.encoded import BothDirections, EncodedCorpus, Rows, Tokens, encode
 from heedful.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from heedful.errors import HeedfulError
 
@@ -153,6 +153,11 @@ class TrainingData:
         self._config, self._seed, self._directory = config, seed, directory
         self._plain = encode(corpora, tokenizers, config, directory)
         self._sampled: dict[int, EncodedCorpus] = {}
+        self._both: BothDirections | None = None
+        self._epochs_both = 0
+        if config.both_directions:
+            self._both = BothDirections(self._plain)
+            self._epochs_both = round(config.both_directions / len(self._composed(self._both, 0)))
 
     @classmethod
     def prepare(
@@ -180,22 +185,15 @@ class TrainingData:
     def batches(self, epoch: int) -> list[Indices]:
         """Indices of each batch, in order; where every epoch has tokens of its own, this draws them first."""
         encoded = self._encoded(epoch)
-        batches = epoch_batches(
-            encoded.source_lengths,
-            encoded.target_lengths,
-            self._config.batch_tokens,
-            self._seed,
-            epoch,
-            encoded.ranges,
-            self._weights,
-        )
+        batches = self._composed(encoded, epoch)
         if self._config.short_first and epoch == 0:
             batches.sort(key=lambda batch: int(encoded.target_lengths[batch].max()))
         return batches
 
     def lengths(self, indices: Indices) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Source and target tokens of these pairs as they are without sampling, EOS included."""
-        return self._plain.source_lengths[indices], self._plain.target_lengths[indices]
+        plain = self._both or self._plain
+        return plain.source_lengths[indices], plain.target_lengths[indices]
 
     def collate(self, indices: Indices, epoch: int) -> Batch:
         """One batch of `batches(epoch)`."""
@@ -204,7 +202,7 @@ class TrainingData:
 
     def describe(self, indices: Indices) -> str:
         """Where pairs come from: "train.en lines 17, 408"."""
-        places = sorted(self._plain.line(index) for index in indices)
+        places = sorted(self._plain.line(index % self.pairs) for index in indices)
         parts = []
         for path, lines in groupby(places, key=lambda place: place[0]):
             numbers = [str(line) for _, line in lines]
@@ -212,7 +210,23 @@ class TrainingData:
             parts.append(f"{path} lines {', '.join(numbers[:_NAMED_LINES])}{rest}")
         return "; ".join(parts)
 
-    def _encoded(self, epoch: int) -> EncodedCorpus:
+    def _composed(self, encoded: EncodedCorpus | BothDirections, epoch: int) -> list[Indices]:
+        return epoch_batches(
+            encoded.source_lengths,
+            encoded.target_lengths,
+            self._config.batch_tokens,
+            self._seed,
+            epoch,
+            encoded.ranges,
+            self._weights * (len(encoded.ranges) // len(self._weights)),
+        )
+
+    def _encoded(self, epoch: int) -> EncodedCorpus | BothDirections:
+        if epoch >= self._epochs_both:
+            return self._one_way(epoch)
+        return self._both if self._both and not self._config.varies else BothDirections(self._one_way(epoch))
+
+    def _one_way(self, epoch: int) -> EncodedCorpus:
         if not self._config.varies:
             return self._plain
         if epoch not in self._sampled:

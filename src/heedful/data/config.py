@@ -28,6 +28,8 @@ class DataConfig:
     """Training pairs with more tokens than this on either side, EOS included, are skipped and counted."""
     batch_tokens: Annotated[int, Field(ge=2)] = 4096
     """Most tokens in a batch on either side, padding included."""
+    both_directions: Annotated[int, Field(ge=0)] = 0
+    """About so many batches at the start, in whole epochs, have every pair in both directions (Ding et al. 2021)."""
     short_first: bool = False
     """The first epoch goes from short pairs to long ones, the simplest curriculum."""
 

@@ -83,6 +83,42 @@ class EncodedCorpus:
         return np.where(real, tokens, PAD).astype(np.int64), real
 
 
+class BothDirections:
+    """The pairs of a corpus, and behind them all of them with source and target exchanged."""
+
+    def __init__(self, plain: EncodedCorpus) -> None:
+        self._plain = plain
+        self.source_lengths = np.concatenate((plain.source_lengths, plain.target_lengths))
+        self.target_lengths = np.concatenate((plain.target_lengths, plain.source_lengths))
+        self.ranges = plain.ranges + [(start + len(plain), stop + len(plain)) for start, stop in plain.ranges]
+
+    def sources(self, indices: NDArray[np.int64]) -> Rows:
+        """Source tokens of these pairs."""
+        return self._rows(self._plain.sources, self._plain.targets, indices)
+
+    def targets(self, indices: NDArray[np.int64]) -> Rows:
+        """Target tokens of these pairs."""
+        return self._rows(self._plain.targets, self._plain.sources, indices)
+
+    def _rows(
+        self,
+        there: Callable[[NDArray[np.int64]], Rows],
+        back: Callable[[NDArray[np.int64]], Rows],
+        indices: NDArray[np.int64],
+    ) -> Rows:
+        exchanged = indices >= len(self._plain)
+        parts = [
+            (rows, read(indices[rows] % len(self._plain)))
+            for rows, read in ((~exchanged, there), (exchanged, back))
+            if rows.any()
+        ]
+        longest = max(real.shape[1] for _, (_, real) in parts)
+        tokens, real = np.full((len(indices), longest), PAD, np.int64), np.zeros((len(indices), longest), np.bool_)
+        for rows, (own, own_real) in parts:
+            tokens[rows, : own.shape[1]], real[rows, : own.shape[1]] = own, own_real
+        return tokens, real
+
+
 def encode(
     corpora: Sequence[Corpus],
     tokenizers: Tokenizers,

@@ -79,6 +79,11 @@ class Recipe:
                 raise HeedfulError("share-embeddings all needs vocabulary joint; give target or none")
             logger.warning("separate vocabularies: the source's embeddings are not shared with the target's")
             recipe = replace(recipe, model=replace(recipe.model, share_embeddings="target"))
+        if recipe.data.vocabulary == "separate" and recipe.data.both_directions:
+            if "both_directions" in values:
+                raise HeedfulError("both-directions needs vocabulary joint; give 0")
+            logger.warning("separate vocabularies: pairs are trained on in their own direction only")
+            recipe = replace(recipe, data=replace(recipe.data, both_directions=0))
         if recipe.trees and recipe.data.vocabulary == "joint":
             raise HeedfulError("vocabulary joint cannot be: a parser's target is symbols; leave it separate")
         if recipe.trees is None and getattr(recipe.model, "deterministic_attention", "none") != "none":

@@ -161,13 +161,17 @@ def _weights(weights: Any, corpora: int) -> tuple[float, ...]:
 
 
 def _recipe_of(model: Path, name: str | None) -> Recipe:
-    """The recipe a model was made with, its architecture and tokens as they are; another recipe's training if named."""
+    """The recipe a model was made with, its architecture and tokens as they are; another recipe's training if named.
+
+    The model knows its direction.
+    """
     from heedful.checkpoint import load_config
 
     config = load_config(model)
     own = recipe(name or config["recipe"])
     trees = config.get("trees")
-    made = replace(own, model=_rebuilt(config["model"]), trees=trees and TreeConfig(**trees))
+    data = replace(own.data, both_directions=0)
+    made = replace(own, model=_rebuilt(config["model"]), data=data, trees=trees and TreeConfig(**trees))
     return made.override({field: config["data"][field] for field in _TOKENIZER_FIELDS})
 
 
