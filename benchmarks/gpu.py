@@ -33,13 +33,29 @@ from heedful.model.complexity import training_flops
 from heedful.model.config import ModelConfig
 from heedful.recipes.named import recipe
 
-_PAPER = {"vocab_size": 37000, "batch_tokens": 25000, "lr": 7e-4, "warmup_steps": 4000, "clip_norm": 0.0}
+_PAPER = {
+    "vocab_size": 37000,
+    "batch_tokens": 25000,
+    "device_tokens": 25000,  # all at once: such a GPU has memory for it
+    "lr": 7e-4,
+    "warmup_steps": 4000,
+    "clip_norm": 0.0,
+}
 SHAPES = (
     TrainingShape("base", "base", _PAPER, 200, 100, "the paper's base, 25,000 tokens a batch"),
     TrainingShape("big", "big", _PAPER, 200, 100, "the paper's big, 25,000 tokens a batch"),
 )
 _LOOP = {"warm_up": 10, "measured": 30}
-_SMALL = {"vocab_size": 400, "batch_tokens": 256, "layers": 2, "d_model": 32, "d_ff": 64, "heads": 2, "clip_norm": 0.0}
+_SMALL = {
+    "vocab_size": 400,
+    "batch_tokens": 256,
+    "device_tokens": 256,
+    "layers": 2,
+    "d_model": 32,
+    "d_ff": 64,
+    "heads": 2,
+    "clip_norm": 0.0,
+}
 PEAKS = {
     # dense bfloat16 products of NVIDIA's data sheets, TFLOP/s
     "H100 PCIe": 756.0,

@@ -1,4 +1,4 @@
-"""Updates of a Transformer on one GPU: weights made narrow all at once, and small updates replayed as CUDA graphs.
+"""Updates of a Transformer on one GPU: weights made narrow all at once, sentences in a row, and CUDA graphs.
 
 A GPU computes a small model's update faster than Python asks for its thousand kernels. A graph repeats what was
 recorded, for tensors of one shape at fixed places. So packed batches are fitted to one of few shapes; the first of a
