@@ -124,8 +124,13 @@ def test_the_input_is_not_written_over(model: str, tmp_path: Path, capsys: pytes
     path.write_text("4. Mai 2020\n")
     link.symlink_to(path)
     for output in (path, link):
-        assert main(["translate", model, str(path), "--output", str(output)]) == 2
-        assert "is the input too" in capsys.readouterr().err
+        for command in (
+            ["translate", model, path],
+            ["score", model, path, path],
+            ["evaluate", model, "--test", path, path],
+        ):
+            assert main([*map(str, command), "--output", str(output)]) == 2
+            assert "is the input too" in capsys.readouterr().err
     assert path.read_text() == "4. Mai 2020\n"
 
 

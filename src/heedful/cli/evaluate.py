@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heedful.cli.fields import given_fields
-from heedful.cli.translate import load, read_pairs, write_lines
+from heedful.cli.translate import keep_apart, load, read_pairs, write_lines
 from heedful.cli.trees import load_parser
 from heedful.data.corpus import Corpus
 from heedful.data.treebank.cleaning import clean, rooted
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Every score of a model or an ensemble, with what is needed to repeat it."""
+    keep_apart(arguments.output, *(arguments.test or ()), arguments.test_trees)
     if arguments.test_trees:
         return _evaluate_trees(arguments)
     translator = load(arguments, arguments.model, *arguments.ensemble)

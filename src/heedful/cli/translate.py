@@ -31,7 +31,8 @@ def translate(arguments: argparse.Namespace) -> int:
     window = 1 if interactive else WINDOW
     written = FORMATS[arguments.format]
     translations = translator.translate_stream(lines, window=window, prefix=arguments.prefix, **options)
-    with destination(arguments.output, arguments.input) as out:
+    keep_apart(arguments.output, arguments.input)
+    with destination(arguments.output) as out:
         for number, translation in enumerate(translations):
             out.write(written(number, translation) + "\n")
             if interactive:
@@ -41,6 +42,7 @@ def translate(arguments: argparse.Namespace) -> int:
 
 def score(arguments: argparse.Namespace) -> int:
     """One natural-log probability a line."""
+    keep_apart(arguments.output, *arguments.pairs)
     translator = load(arguments, arguments.model)
     _, pairs = read_pairs(arguments.pairs, translator)
     scores = translator.score_pairs(pairs)
@@ -84,11 +86,18 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         out.writelines(f"{line}\n" for line in lines)
 
 
+def keep_apart(output: str | None, *inputs: str | None) -> None:
+    """Raises `HeedfulError` where a file that is read would be written over."""
+    path = Path(output) if output else None
+    if path and path.is_file() and any(each and Path(each).exists() and path.samefile(each) for each in inputs):
+        raise HeedfulError(f"{output} is the input too, and would be lost; name another --output")
+
+
 @contextmanager
-def destination(path: str | None, source: str | None = None) -> Iterator[TextIO]:
+def destination(path: str | None) -> Iterator[TextIO]:
     """stdout, or a file that is written aside and appears when it is whole; a device or a pipe is written to.
 
-    Raises `HeedfulError` where it is the file that is read, or cannot be written.
+    Raises `HeedfulError` where it cannot be written.
     """
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
@@ -96,8 +105,6 @@ def destination(path: str | None, source: str | None = None) -> Iterator[TextIO]
         return
     final = Path(path)
     special = final.exists() and not final.is_file()
-    if source and final.is_file() and Path(source).exists() and final.samefile(source):
-        raise HeedfulError(f"{path} is the input too, and would be lost; name another --output")
     final = final if special else final.resolve()
     aside = final if special else final.with_name(f".{final.name}.partial")
     try:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from heedful.cli.fields import given_fields
-from heedful.cli.translate import destination, load
+from heedful.cli.translate import destination, keep_apart, load
 from heedful.data.corpus import read_lines
 from heedful.data.treebank.cleaning import TRACE, clean, rooted
 from heedful.data.treebank.config import TreeConfig
@@ -92,7 +92,8 @@ def parse(arguments: argparse.Namespace) -> int:
 
     interactive = arguments.input is None and sys.stdin.isatty()
     sentences = _sentences(arguments, parser.config)
-    with destination(arguments.output, arguments.input) as out:
+    keep_apart(arguments.output, arguments.input)
+    with destination(arguments.output) as out:
         for found in parser.parse_stream(sentences, window=1 if interactive else WINDOW, **options):
             out.write(f"{found.pretty()}\n\n" if arguments.pretty else f"{found}\n")
             if interactive:
