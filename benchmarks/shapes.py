@@ -7,6 +7,7 @@ from typing import Any
 _LIKE_PEERS = {
     "optimizer": "adam",
     "batch_tokens": 4096,
+    "both_directions": 0,
     "label_smoothing": 0.1,
     "clip_norm": 1.0,
     "ema_decay": 0.0,

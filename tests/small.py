@@ -18,6 +18,7 @@ SMALL: dict[str, Any] = {
     "heads": 2,
     "vocab_size": 340,
     "batch_tokens": 400,
+    "both_directions": 0,
     "warmup_steps": 5,
     "validate_every": 4,
     "log_every": 2,

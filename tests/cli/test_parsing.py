@@ -109,6 +109,17 @@ def test_a_test_set_without_words_is_told(model: str, tmp_path: Path, capsys: py
     assert "traces.mrg has no tree with a word in it" in capsys.readouterr().err
 
 
+def test_the_input_is_not_written_over(
+    model: str, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trees.mrg"
+    path.write_text(before := Path(data["test"]).read_text())
+    for command in (["parse", model, str(path)], ["evaluate", model, "--test-trees", str(path)]):
+        assert main([*command, "--output", str(path)]) == 2
+        assert "is the input too" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
 def test_parse_takes_trees_for_their_words_and_tags(
     model: str, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

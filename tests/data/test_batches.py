@@ -201,9 +201,14 @@ def test_first_epochs_in_both_directions(tmp_path, tokenizers, sampling):
     assert data.describe(np.array([97 + 41])) == data.describe(np.array([41]))
 
 
-def test_a_corpus_of_which_one_epoch_is_too_long_has_none_in_both_directions(tmp_path, tokenizers):
+def test_a_corpus_of_which_one_epoch_is_too_long_has_none_in_both_directions(tmp_path, tokenizers, caplog):
     data = prepare(tmp_path, tokenizers, both_directions=1)
     assert max(map(max, data.batches(0))) < 97
+    assert "no epoch is in both directions" in caplog.text
+
+
+def test_an_empty_epoch_in_both_directions_is_none(tmp_path, tokenizers):
+    assert prepare(tmp_path, tokenizers, weights=[0.0, 1e-9], both_directions=5).batches(0) == []
 
 
 def test_weights_hold_in_both_directions(tmp_path, tokenizers):

@@ -61,6 +61,19 @@ def test_what_it_says_is_what_training_does(
     assert made["memory"]["state"] == 16 * total
 
 
+@pytest.mark.parametrize("epochs", [2, 7])
+def test_epochs_in_both_directions_have_twice_the_updates(
+    corpus: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], epochs: int
+) -> None:
+    one_way = _plan(capsys, corpus, "--max-epochs", "1")["updates"]
+    both = 3 * 2 * one_way  # three epochs
+    made = _plan(capsys, corpus, "--max-epochs", str(epochs), "--both-directions", str(both))
+    fields = {"max_epochs": epochs, "both_directions": both}
+    outcome = heedful.train(**corpus, output=tmp_path / "run", **(SMALL | fields))
+    assert made["updates"] == pytest.approx(outcome.position.step, rel=0.1)  # other batches
+    assert made["epochs"] == pytest.approx(epochs, rel=0.06)
+
+
 def test_the_hours_are_those_of_the_updates_measured(
     corpus: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,6 @@ import torch
 
 import heedful
 from heedful import HeedfulError, checkpoint
-from heedful.data.config import DataConfig
 from heedful.data.corpus import Corpus
 from heedful.progress import Meter
 from heedful.recipes import run as module
@@ -317,8 +316,8 @@ def test_separate_vocabularies_share_no_source_embeddings(corpus: dict[str, Any]
 def test_separate_vocabularies_have_one_direction(
     corpus: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    both = replace(recipe("tiny"), data=DataConfig(both_directions=5))
-    assert both.override({"vocabulary": "separate"}).data.both_directions == 0
+    assert recipe("tiny").data.both_directions
+    assert recipe("tiny").override({"vocabulary": "separate"}).data.both_directions == 0
     assert "in their own direction only" in caplog.text
     with pytest.raises(HeedfulError, match="both-directions needs vocabulary joint"):
         _train(corpus, tmp_path / "run", vocabulary="separate", both_directions=5)
@@ -328,6 +327,7 @@ def test_a_trained_model_goes_on_in_its_own_direction(corpus: dict[str, Any], tm
     _train(corpus, tmp_path / "run", both_directions=5, max_steps=1)
     start = {"train": corpus["train"], "valid": corpus["valid"], "output": "new", "init_from": str(tmp_path / "run")}
     assert checkpoint.load_config(tmp_path / "run")["data"]["both_directions"] == 5
+    assert recipe("tiny").data.both_directions
     assert make_job(None, start).recipe.data.both_directions == 0
     assert make_job(None, start | {"both_directions": 7}).recipe.data.both_directions == 7
 

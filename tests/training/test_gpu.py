@@ -68,19 +68,30 @@ def test_weights_made_narrow_at_once_give_what_autocast_gives(consistency: float
 def test_gradients_that_stay_where_they_are_train_as_others_do(
     corpus: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def weights(name: str) -> dict[str, torch.Tensor]:
-        heedful.train(**corpus, output=tmp_path / name, max_steps=4, accumulate=2, device="cpu", **SMALL)
+    fields = SMALL | {"device": "cpu", "accumulate": 2, "device_tokens": 150, "subword_sampling": 0.1}
+
+    def weights(name: str, *stops: int) -> dict[str, torch.Tensor]:
+        for stop in (*stops, 12):
+            heedful.train(**corpus, output=tmp_path / name, max_steps=stop, **fields)
         return checkpoint.load_tensors(tmp_path / name, checkpoint.trained_checkpoints(tmp_path / name)[-1])
 
-    wanted, usual = weights("usual"), Trainer.__init__
+    wanted, usual, ahead = weights("usual"), Trainer.__init__, False
 
     def as_on_a_gpu(self: Trainer, *arguments: Any) -> None:
         usual(self, *arguments)
         assert isinstance(self.objective, Objective)
-        self._gpu = GpuGradients(self.objective, narrow=False, graphs=False)
+        self._gpu, self._makes_ahead = GpuGradients(self.objective, narrow=False, graphs=False), ahead
 
     monkeypatch.setattr(Trainer, "__init__", as_on_a_gpu)
-    torch.testing.assert_close(weights("in-place"), wanted)
+    in_place = weights("in-place")
+    torch.testing.assert_close(in_place, wanted, rtol=1e-3, atol=1e-4)
+    ahead, taken = True, []
+    take = Trainer._taken_ahead
+    monkeypatch.setattr(Trainer, "_taken_ahead", lambda self, group: taken.append(take(self, group)) or taken[-1])
+    for name, stops in (("ahead", ()), ("resumed", (5,))):
+        made = weights(name, *stops)
+        assert all(torch.equal(tensor, in_place[key]) for key, tensor in made.items())
+    assert sum(each is not None for each in taken) > 12
 
 
 def test_batch_norm_which_would_see_added_sentences_is_not_recorded() -> None:
@@ -99,6 +110,10 @@ class _NoRecorder:
 
     def has_room(self) -> bool:
         return self.room
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        yield
 
     @contextmanager
     def record(self) -> Iterator[_NoGraph]:
@@ -134,6 +149,39 @@ def test_without_room_for_its_memory_a_graph_is_not_recorded(monkeypatch: pytest
         gradients(batch, 0.0, 1.0)
         gradients.clear()
     assert all(gradients._graphs.values())
+
+
+@compiled
+def test_where_graphs_leave_too_little_memory_they_go(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gpu, "_Recorder", _NoRecorder)
+    gradients = GpuGradients(_objective(), narrow=False, graphs=True)
+    small, large = (gradients.prepare(_batch(rows, 9)) for rows in (5, 60))
+    for _ in range(2):
+        gradients(small, 0.0, 1.0)
+        gradients.clear()
+    assert any(gradients._graphs.values())
+    compute = gradients._gradients
+
+    def too_large(*arguments: Any) -> torch.Tensor:
+        if gradients._graphs:
+            raise torch.OutOfMemoryError
+        return compute(*arguments)
+
+    monkeypatch.setattr(gradients, "_gradients", too_large)
+    sums = gradients(large, 0.0, 1.0)
+    assert "without them" in caplog.text
+    twin = _objective()
+    wanted = twin(_batch(60, 9))
+    torch.testing.assert_close(sums, torch.stack(wanted))
+    found = [parameter.grad for parameter in gradients._objective.parameters()]
+    torch.testing.assert_close(
+        found, list(torch.autograd.grad(wanted[0], list(twin.parameters()))), rtol=1e-4, atol=1e-4
+    )
+    monkeypatch.setattr(gradients, "_gradients", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(torch.OutOfMemoryError):
+        gradients(large, 0.0, 1.0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

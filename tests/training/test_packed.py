@@ -66,6 +66,8 @@ def test_what_a_fitted_batch_has_more_is_nothing_to_predict(rows: int, longest: 
     assert fitted.sentences.queries.starts[-1] == fitted.shape.target == len(fitted.target_output)
     for before, after in zip(packed.shape[1:3], fitted.shape[1:3], strict=True):
         assert before <= after < max(before * 17 / 16, before + 128)
+    full = [pair for pair in pairs if pair != ([], [], [])]
+    assert len(full) <= len(pairs) < max(5 / 4 * len(full), len(full) + 16)
 
 
 def test_few_shapes_are_left() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def translate(arguments: argparse.Namespace) -> int:
     """One line out for every line in; on a terminal each line is answered at once."""
+    keep_apart(arguments.output, arguments.input)
     names = ("n_best", "precision", "sample", "temperature", "top_k", "top_p", "seed")
     options = {name: getattr(arguments, name) for name in names}
     options |= given_fields(arguments, SearchConfig)
@@ -31,7 +32,6 @@ def translate(arguments: argparse.Namespace) -> int:
     window = 1 if interactive else WINDOW
     written = FORMATS[arguments.format]
     translations = translator.translate_stream(lines, window=window, prefix=arguments.prefix, **options)
-    keep_apart(arguments.output, arguments.input)
     with destination(arguments.output) as out:
         for number, translation in enumerate(translations):
             out.write(written(number, translation) + "\n")

@@ -85,6 +85,7 @@ def _retagged(gold: str, predicted: str) -> str:
 
 def parse(arguments: argparse.Namespace) -> int:
     """One tree out for every sentence in, on a line unless it is drawn; on a terminal each is answered at once."""
+    keep_apart(arguments.output, arguments.input)
     parser = load_parser(arguments, arguments.model, *arguments.ensemble)
     options = given_fields(arguments, SearchConfig)
     parser.translator.search_with(**options)  # a wrong option is told before the first line is read
@@ -92,7 +93,6 @@ def parse(arguments: argparse.Namespace) -> int:
 
     interactive = arguments.input is None and sys.stdin.isatty()
     sentences = _sentences(arguments, parser.config)
-    keep_apart(arguments.output, arguments.input)
     with destination(arguments.output) as out:
         for found in parser.parse_stream(sentences, window=1 if interactive else WINDOW, **options):
             out.write(f"{found.pretty()}\n\n" if arguments.pretty else f"{found}\n")

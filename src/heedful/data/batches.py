@@ -1,5 +1,6 @@
 """Tokens to batches: a token budget on both sides, alike lengths together, in an order made by seed and epoch."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +17,8 @@ from heedful.data.corpus import Corpus
 from heedful.data.encoded import BothDirections, EncodedCorpus, Rows, Tokens, encode
 from heedful.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from heedful.errors import HeedfulError
+
+logger = logging.getLogger("heedful")
 
 Indices = NDArray[np.int64]
 
@@ -152,12 +155,17 @@ class TrainingData:
         self._corpora, self._weights, self._tokenizers = list(corpora), list(weights), tokenizers
         self._config, self._seed, self._directory = config, seed, directory
         self._plain = encode(corpora, tokenizers, config, directory)
-        self._sampled: dict[int, EncodedCorpus] = {}
-        self._both: BothDirections | None = None
+        self._sampled: dict[int, EncodedCorpus | BothDirections] = {}
+        self._both = BothDirections(self._plain) if config.both_directions else None
         self._epochs_both = 0
-        if config.both_directions:
-            self._both = BothDirections(self._plain)
-            self._epochs_both = round(config.both_directions / len(self._composed(self._both, 0)))
+        if self._both:
+            batches = max(1, len(self._composed(self._both, 0)))
+            self._epochs_both = round(config.both_directions / batches)
+            if not self._epochs_both:
+                logger.warning(
+                    f"no epoch is in both directions, as one would have {batches:,} batches; "
+                    f"--both-directions is {config.both_directions:,}"
+                )
 
     @classmethod
     def prepare(
@@ -222,13 +230,9 @@ class TrainingData:
         )
 
     def _encoded(self, epoch: int) -> EncodedCorpus | BothDirections:
-        if epoch >= self._epochs_both:
-            return self._one_way(epoch)
-        return self._both if self._both and not self._config.varies else BothDirections(self._one_way(epoch))
-
-    def _one_way(self, epoch: int) -> EncodedCorpus:
+        both = epoch < self._epochs_both
         if not self._config.varies:
-            return self._plain
+            return self._both if both and self._both else self._plain
         if epoch not in self._sampled:
             seed = int(np.random.SeedSequence([self._seed, epoch]).generate_state(1, np.uint64)[0])
             drawn = encode(self._corpora, self._tokenizers, self._config, self._directory, seed)
@@ -236,7 +240,8 @@ class TrainingData:
                 files = ", ".join(str(path) for corpus in self._corpora for path in corpus.paths)
                 raise HeedfulError(f"the training files changed since the start ({files}); start a new run")
             # the epoch before may still be in use where batches are prepared ahead
-            self._sampled = {e: old for e, old in self._sampled.items() if e == epoch - 1} | {epoch: drawn}
+            kept = {e: old for e, old in self._sampled.items() if e == epoch - 1}
+            self._sampled = kept | {epoch: BothDirections(drawn) if both else drawn}
         return self._sampled[epoch]
 
 

@@ -29,7 +29,7 @@ class DataConfig:
     batch_tokens: Annotated[int, Field(ge=2)] = 4096
     """Most tokens in a batch on either side, padding included."""
     both_directions: Annotated[int, Field(ge=0)] = 0
-    """About so many batches at the start, in whole epochs, have every pair in both directions (Ding et al. 2021)."""
+    """So many batches at the start, to the nearest epoch, have every pair in both directions (Ding et al. 2021)."""
     short_first: bool = False
     """The first epoch goes from short pairs to long ones, the simplest curriculum."""
 

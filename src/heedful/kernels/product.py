@@ -36,11 +36,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rectified: bool = Fal
         if multiplies(x):
             output = _Linear.apply(x, weight, bias, rectified)
             return output
-        narrow = x.to(product_dtype(x))
-        backend = kernels.backend(narrow) if bias is not None and (rectified or x.is_cuda) else None
-        if backend is not None and bias is not None:
-            output = _LinearWithBias.apply(narrow, weight.to(narrow.dtype), bias.to(narrow.dtype), rectified, backend)
-            return output
+        if bias is not None and (rectified or x.is_cuda):
+            dtype = product_dtype(x)
+            x = x.to(dtype)
+            if backend := kernels.backend(x):
+                output = _LinearWithBias.apply(x, weight.to(dtype), bias.to(dtype), rectified, backend)
+                return output
     output = F.linear(x, weight, bias)
     return torch.relu_(output) if rectified else output
 
@@ -90,7 +91,7 @@ class _LinearWithBias(torch.autograd.Function):
         rows, weight, hidden = ctx.saved_tensors
         grad = grad.reshape(len(rows), -1)
         if hidden is None:
-            sums = (grad.new_ones(1, len(grad)) @ grad).squeeze(0)  # in half the time of a GPU's sum
+            sums = (grad.new_ones(1, len(grad)) @ grad).squeeze(0)  # a GPU's sum takes three times as long
         else:
             grad, sums = ctx.backend.rectified(grad.contiguous(), hidden.view_as(grad))
         for_x, for_weight, *_ = ctx.needs_input_grad

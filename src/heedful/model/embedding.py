@@ -53,7 +53,7 @@ class InputEmbedding(nn.Module):
         start: Start = 0,
         beside: Float[Tensor, "batch positions d_model"] | None = None,
     ) -> Float[Tensor, "batch positions d_model"]:
-        """`start` is the position of the first token, or of each; what stands `beside` is one summand more."""
+        """`start` as in positions; what stands `beside` is one summand more."""
         x: Tensor = self.positions(self.tokens(tokens), start)
         if beside is not None:
             x = x + beside

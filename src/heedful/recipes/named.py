@@ -42,15 +42,15 @@ _RECIPES = (
         TransformerConfig(
             layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, positions="rotary", norm_position="pre"
         ),
-        DataConfig(batch_tokens=2048),
+        DataConfig(batch_tokens=2048, both_directions=4000),
         replace(
             _with_muon,
             schedule="cosine",
             lr=5e-3,
             warmup_steps=500,
             consistency=3.0,
-            consistency_after=3000,
-            max_steps=8000,
+            consistency_after=7000,
+            max_steps=12_000,
         ),
         SearchConfig(beam_size=5, length_penalty=1.5),
     ),

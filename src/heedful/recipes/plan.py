@@ -136,7 +136,8 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         directory = Path(name)
         sample = _sample(corpora, lines, directory)
         tokenizers = learn_tokenizers([sample], recipe)
-        data = TrainingData.prepare([sample], None, tokenizers, recipe.data, training.seed, directory / "data")
+        one_way = replace(recipe.data, both_directions=0)
+        data = TrainingData.prepare([sample], None, tokenizers, one_way, training.seed, directory / "data")
         batches = data.batches(0)
         facts, lengths = _facts(recipe, data, batches, lines, min(lines, _SAMPLE), tokenizers)
         measured = _measure(_trainer(recipe, tokenizers, data, device, directory), batches, seconds)
@@ -148,8 +149,12 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         return updates * measured.overhead + training.passes_before(updates) / training.passes * per_update
 
     in_time = training.max_minutes and bisect_right(range(1, 10**9), 60 * training.max_minutes, key=seconds_of)
-    epochs = training.max_epochs and round(training.max_epochs * facts.updates_per_epoch)
+    # the first epochs may have every pair twice
+    both = round(recipe.data.both_directions / training.accumulate / (2 * facts.updates_per_epoch))
+    whole = training.max_epochs and training.max_epochs + min(both, training.max_epochs)
+    epochs = whole and round(whole * facts.updates_per_epoch)
     updates = max(1, min(limit for limit in (training.max_steps, epochs, in_time) if limit))
+    visits = updates / facts.updates_per_epoch
     pairs = updates * facts.pairs_per_update
     passes = training.passes_before(updates)
     flops = sum(
@@ -164,7 +169,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         asdict(count_of) | {"total": count_of.total},
         facts,
         updates,
-        updates / facts.updates_per_epoch,
+        max(visits / 2, visits - both) if both else visits,
         pairs * facts.source_tokens,
         pairs * facts.target_tokens,
         pairs * each,

@@ -76,7 +76,7 @@ class TrainingConfig:
     device: str = "auto"
     """cpu, cuda, cuda:N; auto takes a GPU where there is one."""
     cuda_graphs: bool = True
-    """On one GPU, small updates are recorded and replayed: a Transformer's as a whole, else the optimiser's step."""
+    """On one GPU, updates are recorded and replayed: a Transformer's as a whole, else the optimiser's step."""
     threads: Threads | None = None
     """CPU threads; all cores unless given."""
 

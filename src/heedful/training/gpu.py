@@ -6,6 +6,7 @@ shape is computed as usual, with the second its graph is recorded, and from then
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from heedful.training.muon import Muon
 from heedful.training.objective import Objective
 from heedful.training.optimizer import vocabulary_rows
 from heedful.training.packed import PackedBatch, Shape
+
+logger = logging.getLogger("heedful")
 
 _SPARE = 1 << 30
 """Bytes that are left free where graphs are recorded."""
@@ -65,6 +68,21 @@ class GpuGradients:
         """Sums of the loss and of the negative log-likelihood `[2]` of a prepared batch; the loss times `scale` is what
         is derived."""
         first, self._empty = self._empty, False
+        try:
+            return self._computed(batch, consistency, scale, first)
+        except torch.OutOfMemoryError:
+            if not any(self._graphs.values()):
+                raise
+        logger.warning("CUDA graphs left too little memory; training goes on without them")
+        self._graphs, self._recorder = {}, None
+        torch.cuda.empty_cache()
+        return self._computed(batch, consistency, scale, first)
+
+    def clear(self) -> None:
+        """The next batch's gradients take the place of all before."""
+        self._empty = True
+
+    def _computed(self, batch: Batch | PackedBatch, consistency: float, scale: float, first: bool) -> Tensor:
         if self._recorder is None or isinstance(batch, Batch):
             return self._gradients(batch.to(self._device), consistency, scale, first)
         key = batch.shape, consistency, first
@@ -73,16 +91,13 @@ class GpuGradients:
             return graph.replay(batch, scale)
         if key not in self._graphs or not self._recorder.has_room():
             self._graphs[key] = None
-            return self._gradients(batch.to(self._device), consistency, scale, first)
+            with self._recorder.watched():
+                return self._gradients(batch.to(self._device), consistency, scale, first)
         own, scales = batch.to(self._device), torch.ones((), device=self._device)
         with self._recorder.record() as recorded:
             sums = self._gradients(own, consistency, scales, first)
         self._graphs[key] = graph = _Graph(recorded, own, scales, sums, list(self._objective.buffers()))
         return graph.replay(batch, scale)
-
-    def clear(self) -> None:
-        """The next batch's gradients take the place of all before."""
-        self._empty = True
 
     def _gradients(self, batch: Batch | PackedBatch, consistency: float, scale: Tensor | float, first: bool) -> Tensor:
         if self._narrow:
@@ -149,20 +164,27 @@ class _Recorder:
     """Graphs that share their memory, as one at a time is replayed."""
 
     def __init__(self, device: torch.device) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self._device, self._pool = device, torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._taken = self._held = 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """What is computed within needs as much memory as its graph will."""
+        before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        yield
+        self._taken = max(self._taken, torch.cuda.max_memory_allocated(self._device) - before)
 
     def has_room(self) -> bool:
-        """Whether as much is free as computations have taken so far: what a graph needs is its own, for good."""
-        device = self._stream.device
-        needed = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] > needed + _SPARE
+        """Whether there is as much memory as any such computation has taken, what graphs hold already included."""
+        return torch.cuda.mem_get_info(self._device)[0] > max(0, self._taken - self._held) + _SPARE
 
     @contextmanager
     def record(self) -> Iterator[torch.cuda.CUDAGraph]:
         """What is asked for within goes into the graph; nothing is computed yet."""
-        graph = torch.cuda.CUDAGraph()
-        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.memory_reserved(self._device)
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             # not torch.cuda.graph: before every graph it gives all unused memory back
             graph.capture_begin(pool=self._pool)
@@ -170,7 +192,8 @@ class _Recorder:
                 yield graph
             finally:
                 graph.capture_end()
-        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        self._held += torch.cuda.memory_reserved(self._device) - before
 
 
 def _packable(model: torch.nn.Module) -> TypeGuard[Transformer]:

@@ -51,7 +51,7 @@ class PackedBatch:
 
     def fitted(self) -> Self:
         """Of one of few shapes: a sixteenth of the tokens is added at most, or 127, in sentences of which nothing is to
-        be predicted; and a quarter of the sentences, which may be empty."""
+        be predicted; there are as many of these as it takes, and empty ones, for a round number."""
         rows, *tokens = self.shape[:3]
         more = [_rounded(count, 16, 128) - count for count in tokens]
         longest = [max(_SHORTEST, 1 << (length - 1).bit_length()) for length in self.shape[3:]]

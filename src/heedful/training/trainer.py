@@ -7,6 +7,7 @@ Knows no decoding: it is given a `validate`.
 
 import hashlib
 import math
+import operator
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -161,7 +162,8 @@ class Trainer:
             self.objective = DistributedDataParallel(objective)
             # a table of positions grows on the process that meets a long sentence, and what is saved is rank 0's anyway
             self.objective.broadcast_buffers = False
-        self._ahead: dict[int, list[_Work]] = {}
+        self._makes_ahead = model.device.type == "cuda"
+        self._ahead: tuple[Sequence[np.ndarray], list[_Work]] | None = None
         self._gpu: GpuGradients | None = None
         self._recorded: RecordedStep | None = None
         if model.device.type == "cuda" and distributed.world_size() == 1:
@@ -232,7 +234,7 @@ class Trainer:
         config, position = self.config, self.position
         self.model.train()
         torch.manual_seed(_mix(config.seed, position.step, distributed.rank()))
-        work = self._ahead.pop(position.step, None) or self._work(group, position.step)
+        work = self._taken_ahead(group) or self._work(group, position.step)
         tokens = sum(each.tokens for each in work)
         rate = learning_rate(config, position.step + 1, self.d_model)
         consistency = config.consistency_at(position.step)
@@ -253,8 +255,8 @@ class Trainer:
         if config.clip_norm:
             nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total_norm)
         results = torch.cat((*losses, total_norm.view(1)))
-        if following and self._gpu:
-            self._ahead[position.step + 1] = self._work(following, position.step + 1)
+        if following and self._makes_ahead:
+            self._ahead = following, self._work(following, position.step + 1)
         *numbers, norm = results.tolist()
         smoothed, likelihoods = numbers[::2], numbers[1::2]
         for number, (indices, loss) in enumerate(zip(group, smoothed, strict=True)):
@@ -270,6 +272,12 @@ class Trainer:
         if self.average:
             self.average.update(self.weights, position.step)
         return math.fsum(smoothed), math.fsum(likelihoods), tokens, rate, norm
+
+    def _taken_ahead(self, group: Sequence[np.ndarray]) -> list[_Work] | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead and len(ahead[0]) == len(group) and all(map(operator.is_, ahead[0], group)):
+            return ahead[1]
+        return None
 
     def _work(self, group: Sequence[np.ndarray], step: int) -> list[_Work]:
         """What this process has to compute for an update."""
