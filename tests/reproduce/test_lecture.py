@@ -183,11 +183,11 @@ def test_what_diverges_is_a_result_and_stays_one(tmp_path: Path, monkeypatch: py
     models = generations(bench.profile.transformer, task.data.vocab_size)
     asked, update = [], Trainer.update
 
-    def diverge(self: Trainer, group: object) -> object:
+    def diverge(self: Trainer, *groups: object) -> object:
         asked.append(self.directory.parent.name)
         if self.directory.parent.name == "dates-rnn":
             raise self._diverged("loss", float("inf"), [], 0)
-        return update(self, group)
+        return update(self, *groups)
 
     monkeypatch.setattr(Trainer, "update", diverge)
     for _ in range(2):
@@ -288,10 +288,10 @@ def test_ctrl_c_leaves_everything_to_go_on_with(
     command = ["reproduce", "lecture", "--profile", "seconds", "--only", "bottleneck", "--output", str(tmp_path)]
     update = Trainer.update
 
-    def interrupted(self: Trainer, group: object) -> object:
+    def interrupted(self: Trainer, *groups: object) -> object:
         if (self.directory.parent.name, self.position.step) == ("dates-rnn-attention", 1):
             signal.raise_signal(signal.SIGINT)
-        return update(self, group)
+        return update(self, *groups)
 
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "update", interrupted)
@@ -300,9 +300,9 @@ def test_ctrl_c_leaves_everything_to_go_on_with(
     assert not (tmp_path / "bottleneck.md").exists()
     begun: list[tuple[str, int]] = []
 
-    def watched(self: Trainer, group: object) -> object:
+    def watched(self: Trainer, *groups: object) -> object:
         begun.append((self.directory.parent.name, self.position.step))
-        return update(self, group)
+        return update(self, *groups)
 
     monkeypatch.setattr(Trainer, "update", watched)
     assert main(command) == 0
