@@ -21,6 +21,7 @@ SMALL: dict[str, Any] = {
     "both_directions": 0,
     "warmup_steps": 5,
     "validate_every": 4,
+    "validate_beam_size": 1,
     "log_every": 2,
     "threads": 1,
     "seed": 7,
