@@ -7,12 +7,7 @@ from heedful import kernels
 from heedful.kernels import product
 from heedful.kernels.product import linear
 from heedful.model.feed_forward import FeedForward
-
-
-def _backend(like: torch.Tensor) -> kernels.Backend:
-    backend = kernels.backend(like)
-    assert backend is not None
-    return backend
+from tests.kernels.backends import backend_of
 
 
 @pytest.mark.parametrize("rectified", [False, True])
@@ -22,7 +17,7 @@ def test_a_linear_map_and_its_gradients(rows: int, width: int, rectified: bool, 
     x, weight, bias = (
         torch.randn(shape, device=device, requires_grad=True) for shape in ((2, rows, 24), (width, 24), (width,))
     )
-    found: torch.Tensor = product._LinearWithBias.apply(x, weight, bias, rectified, _backend(x))
+    found: torch.Tensor = product._LinearWithBias.apply(x, weight, bias, rectified, backend_of(x))
     wanted = torch.nn.functional.linear(x, weight, bias)
     wanted = torch.relu(wanted) if rectified else wanted
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from heedful import kernels
-from heedful.kernels.cpu.library import library
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.model.packing import Packing
 from heedful.model.seq2seq import Seq2Seq
 from heedful.model.transformer import Transformer
+from tests.marks import compiled
 
 Model = Seq2Seq[Any, Any]
-compiled = pytest.mark.skipif(library() is None, reason="no C++ compiler here, so no kernel that attends in a row")
 
 
 def _places(mask: Tensor) -> Tensor:

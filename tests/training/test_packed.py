@@ -4,26 +4,14 @@ import pytest
 import torch
 
 from heedful import kernels
-from heedful.data.batches import Batch, collate_pairs
-from heedful.kernels.cpu.library import library
+from heedful.data.batches import Batch
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.model.transformer import Transformer
 from heedful.training.objective import Objective
 from heedful.training.packed import PackedBatch
-
-VOCAB = 40
-compiled = pytest.mark.skipif(library() is None, reason="no C++ compiler here, so no kernel that attends in a row")
-
-
-def _batch(rows: int, longest: int, seed: int = 1) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-
-    def side() -> list[list[int]]:
-        lengths = torch.randint(1, longest + 1, (rows,), generator=generator).tolist()
-        return [torch.randint(4, VOCAB, (length,), generator=generator).tolist() for length in lengths]
-
-    return collate_pairs(side(), side())
+from tests.marks import compiled
+from tests.training.random_batch import VOCAB, random_batch
 
 
 def _pairs(packed: PackedBatch) -> list[tuple[list[int], list[int], list[int]]]:
@@ -47,7 +35,7 @@ def _unpadded(batch: Batch) -> list[tuple[list[int], list[int], list[int]]]:
 
 
 def test_a_batch_s_pairs_are_all_there_once_and_twice() -> None:
-    batch = _batch(7, 12)
+    batch = random_batch(7, 12)
     packed = PackedBatch.of(batch)
     assert packed.shape.target == batch.target_tokens
     assert _pairs(packed) == _unpadded(batch)
@@ -56,7 +44,7 @@ def test_a_batch_s_pairs_are_all_there_once_and_twice() -> None:
 
 @pytest.mark.parametrize(("rows", "longest"), [(1, 1), (7, 12), (40, 3), (130, 40), (3, 64)])
 def test_what_a_fitted_batch_has_more_is_nothing_to_predict(rows: int, longest: int) -> None:
-    batch = _batch(rows, longest)
+    batch = random_batch(rows, longest)
     packed = PackedBatch.of(batch)
     fitted = packed.fitted()
     pairs = _pairs(fitted)
@@ -74,7 +62,7 @@ def test_few_shapes_are_left() -> None:
     plain, fitted = set(), set()
     for seed in range(300):
         longest = 5 + seed % 40
-        packed = PackedBatch.of(_batch(2048 // (longest + 1), longest, seed))
+        packed = PackedBatch.of(random_batch(2048 // (longest + 1), longest, seed))
         plain.add(packed.shape)
         fitted.add(packed.fitted().shape)
     assert len(plain) == 300
@@ -84,13 +72,13 @@ def test_few_shapes_are_left() -> None:
 @compiled
 @pytest.mark.parametrize("consistency", [0.0, 3.0])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
-def test_loss_and_gradients_are_those_of_the_padded_batch(positions: str, consistency: float) -> None:
+def test_loss_and_gradients_are_those_of_the_paddedrandom_batch(positions: str, consistency: float) -> None:
     torch.manual_seed(1)
     config = TransformerConfig(layers=2, d_model=16, d_ff=32, heads=2, dropout=0.0, positions=positions)
     model = build_model(config, VOCAB, VOCAB).train()
     assert isinstance(model, Transformer)
     assert model.packs(10, 10)
-    objective, batch = Objective(model, 0.1), _batch(13, 9)
+    objective, batch = Objective(model, 0.1), random_batch(13, 9)
     parameters = list(objective.parameters())
 
     def results(given: Batch | PackedBatch) -> tuple[torch.Tensor, ...]:

@@ -162,6 +162,7 @@ class TrainingData:
             batches = max(1, len(self._composed(self._both, 0)))
             self._epochs_both = round(config.both_directions / batches)
             if not self._epochs_both:
+                self._both = None
                 logger.warning(
                     f"no epoch is in both directions, as one would have {batches:,} batches; "
                     f"--both-directions is {config.both_directions:,}"

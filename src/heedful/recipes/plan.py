@@ -169,7 +169,7 @@ def make_plan(recipe: Recipe, corpora: Sequence[Corpus], kinds: Sequence[Gpu], c
         asdict(count_of) | {"total": count_of.total},
         facts,
         updates,
-        max(visits / 2, visits - both) if both else visits,
+        max(visits / 2, visits - both),
         pairs * facts.source_tokens,
         pairs * facts.target_tokens,
         pairs * each,

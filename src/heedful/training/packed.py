@@ -43,7 +43,7 @@ class PackedBatch:
         parts = [
             *(source.pack(batch.source), source.sentences.starts, source.sentences.positions),
             *(target.pack(batch.target_input), target.sentences.starts, target.sentences.positions),
-            batch.target_output.flatten().index_select(0, batch.target_places),
+            target.pack(batch.target_output),
         ]
         tokens = (len(each.places) for each in (source, target))
         longest = (each.sentences.longest for each in (source, target))
