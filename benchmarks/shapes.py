@@ -6,6 +6,7 @@ from typing import Any
 
 _LIKE_PEERS = {
     "optimizer": "adam",
+    "weight_decay": 0.0,
     "batch_tokens": 4096,
     "both_directions": 0,
     "label_smoothing": 0.1,

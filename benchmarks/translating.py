@@ -168,7 +168,8 @@ def markdown(bench: Bench) -> str:
         header = ["", "beam", "sentences/s", "heedful's best to this", *latency, "peak MiB", "beyond imports"]
         scored = name == "test set"
         header += ["BLEU", "lines unlike heedful's float32"] if scored else []
-        parts.append(f"**{name}**, {bench.threads} threads:\n\n{table([*header, 'setting'], rows)}")
+        lines = f" (the first {SINGLE_LINES} sentences)" if single else ""
+        parts.append(f"**{name}**{lines}, {bench.threads} threads:\n\n{table([*header, 'setting'], rows)}")
     return "\n\n".join(parts)
 
 

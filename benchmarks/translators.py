@@ -89,6 +89,6 @@ def _ctranslate2(python: Path, model: Path, converted: Path, kind: str) -> Trans
 
 def _hugging_face(python: Path, model: Path) -> Translator:
     command = [python, "-m", "benchmarks.peers.hugging_face_translate", "--model", model]
-    batched = [Setting(f"batch {batch}", ["--batch", str(batch)]) for batch in (64,)]
+    batched = [Setting(f"batch {batch}", ["--batch", str(batch)]) for batch in (64, 256)]
     imports = "torch, transformers; from transformers import MarianMTModel"
     return Translator("Hugging Face generate, float32", command, imports, batched, [Setting("")], long=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 SMALL: dict[str, Any] = {
     "optimizer": "adam",  # plain arithmetic: equal sums in another order stay equal
+    "weight_decay": 0.0,
     "precision": "float32",
     "schedule": "inverse-sqrt",  # of which a longer run's first part is a shorter run
     "lr": 4.5e-3,

@@ -52,6 +52,22 @@ def test_scaling_keeps_the_variance_of_scores_at_one() -> None:
     assert (scores - scores.mean(1, keepdim=True)).var().item() == pytest.approx(1, abs=0.02)
 
 
+def test_without_scaling_a_large_d_k_leaves_softmax_hardly_a_gradient() -> None:
+    """Section 3.2.1: what comes back to the scores, of weights that are asked for at random."""
+    torch.manual_seed(0)
+
+    def gradient(d_k: int, factor: float) -> float:
+        q, k = torch.randn(257, d_k) * factor, torch.randn(64, d_k)
+        _, weights = scaled_dot_product_attention(q, k, torch.zeros(64, 1))
+        above = torch.randn(257, 64)
+        scores_grad = weights * (above - (weights * above).sum(1, keepdim=True))
+        return scores_grad.abs().sum(1).median().item()
+
+    scaled, unscaled = ([gradient(d_k, d_k**power) for d_k in (4, 4096)] for power in (0.0, 0.5))
+    assert scaled[1] == pytest.approx(scaled[0], rel=0.2)
+    assert unscaled[1] < unscaled[0] / 10
+
+
 def test_multi_head_is_concatenated_heads_times_w_o() -> None:
     """Section 3.2.2, head by head, d_k and d_v free."""
     torch.manual_seed(0)

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from heedful.model.build import build_model
 from heedful.model.complexity import forward_flops
 from heedful.model.config import RecurrentConfig, TransformerConfig
+from heedful.model.convolution import Convolution, SeparableConvolution
 
 N, D = 31, 64
 TRANSFORMER = TransformerConfig(layers=1, d_model=D, d_ff=128, heads=4, dropout=0.0, positions="none")
@@ -59,6 +62,26 @@ def test_self_attention_is_cheaper_than_recurrence_where_n_is_less_than_d(n: int
     assert (attention < _encoder(RECURRENT, n, D) // 4) == cheaper
 
 
+def _multiply_adds(layer: nn.Module, n: int) -> int:
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        layer(torch.randn(1, n, D))
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("k", [3, 9])
+def test_a_convolution_costs_k_times_what_recurrence_does_and_a_separable_one_less(k: int) -> None:
+    """O(k · n · d²), and O(k · n · d + n · d²)."""
+    assert _multiply_adds(Convolution(D, k), N) == k * N * D**2
+    assert _multiply_adds(SeparableConvolution(D, k), N) == k * N * D + N * D**2
+
+
+def test_a_separable_convolution_over_all_positions_costs_what_attention_and_a_point_wise_layer_do() -> None:
+    """ "Even with k = n": one product for every pair of positions and component, and one for every position's map."""
+    pairs = (_encoder(TRANSFORMER, 2 * N, D) - 2 * _encoder(TRANSFORMER, N, D)) // (2 * 2 * 2)  # scores alone, once
+    point_wise = _multiply_adds(nn.Linear(D, D), N)
+    assert _multiply_adds(SeparableConvolution(D, N), N) == pairs + point_wise
+
+
 def _reach(hidden: torch.Tensor, x: torch.Tensor) -> list[list[bool]]:
     """Row i: the positions from which x reaches the output at i."""
     rows = []
@@ -87,6 +110,19 @@ def test_restricted_attention_needs_layers_for_what_is_far() -> None:
         hidden, _ = encoder(x, torch.ones(1, n, dtype=torch.bool), None)
         far = layers * (r - 1) // 2
         assert _reach(hidden, x) == [[abs(i - j) <= far for j in range(n)] for i in range(n)]
+
+
+def test_convolutions_need_a_stack_for_what_is_far_and_dilated_ones_a_lower_one() -> None:
+    """Maximum path length O(n / k): each layer brings (k - 1) / 2 positions; dilated O(log_k n): k times as many."""
+    torch.manual_seed(0)
+    n, k = 31, 3
+    x = torch.randn(1, n, D, requires_grad=True)
+    for layers in (1, 2, 3):
+        contiguous = nn.Sequential(*(Convolution(D, k) for _ in range(layers)))
+        dilated = nn.Sequential(*(Convolution(D, k, k**layer) for layer in range(layers)))
+        for stack, far in ((contiguous, layers * (k - 1) // 2), (dilated, (k**layers - 1) // 2)):
+            middle = n // 2  # from near the ends a way would lead beyond them
+            assert _reach(stack(x), x)[middle] == [abs(middle - j) <= far for j in range(n)]
 
 
 def test_recurrence_passes_through_every_position_between() -> None:

@@ -1,11 +1,15 @@
 """Section 5.1: a vocabulary for both languages, pairs of like length together, some 25,000 tokens on each side."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from heedful.data.batches import collate_pairs, epoch_batches
+from heedful.data.corpus import Corpus
 from heedful.recipes.named import recipe
+from heedful.recipes.run import learn_tokenizers
 from heedful.training import distributed, trainer
 
 PAIRS = 200_000
@@ -18,6 +22,22 @@ def lengths() -> tuple[np.ndarray, np.ndarray]:
     source = np.clip(random.lognormal(3.1, 0.6, PAIRS), 1, 250)
     target = np.clip(source * random.normal(1.05, 0.1, PAIRS), 1, 250)
     return source.astype(np.int32) + 1, target.astype(np.int32) + 1
+
+
+def test_source_and_target_share_their_vocabulary(tmp_path: Path) -> None:
+    lines = {"en": "the dog runs and the cats sleep\n" * 50, "de": "der Hund rennt und die Katzen schlafen\n" * 50}
+    paths = [tmp_path / f"text.{language}" for language in lines]
+    for path, text in zip(paths, lines.values(), strict=True):
+        path.write_text(text)
+    base = recipe("base")
+    assert base.data.vocab_size == 37_000
+    small = base.override({"vocab_size": 340})
+    tokenizers = learn_tokenizers([Corpus.of(tuple(paths))], small)
+    assert tokenizers.joint
+    assert tokenizers.source is tokenizers.target
+    for text in lines.values():  # a word that was seen so often is one piece, in either language
+        words = text.splitlines()[0].split()
+        assert len(tokenizers.source.encode(" ".join(words))) == len(words)
 
 
 def test_a_batch_has_about_25000_source_and_25000_target_tokens(lengths: tuple[np.ndarray, np.ndarray]) -> None:

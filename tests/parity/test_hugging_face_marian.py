@@ -150,4 +150,4 @@ def test_same_weights_same_logits_loss_and_gradients(attention: str, training: b
         for name, parameter in ours.named_parameters():
             parameter.copy_(from_ours[name])
     for (_, made), gradient in zip(pairs, from_theirs, strict=True):
-        torch.testing.assert_close(made(), gradient, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(made(), gradient, atol=1e-5, rtol=1e-5)

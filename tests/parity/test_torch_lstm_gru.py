@@ -91,4 +91,4 @@ def test_same_weights_same_logits_and_gradients(attention, feeding, bidirectiona
     from_hand = torch.autograd.grad((expected * readout).mean(), weights)
     assert max(g.abs().max() for g in from_hand) > 1e-3
     for a, b in zip(from_ours, from_hand, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)

@@ -104,7 +104,7 @@ def test_same_weights_same_hidden_states_and_gradients(order: str, training: boo
     from_theirs = torch.autograd.grad((expected[target_mask] @ readout).mean(), [*tables, *(b for _, b in pairs)])
     assert max(g.abs().max() for g in from_theirs) > 1e-2
     for a, b in zip(from_ours, from_theirs, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
 def test_same_attention_weights() -> None:

@@ -74,3 +74,16 @@ def test_a_value_of_the_wrong_kind_is_an_error_that_names_it(config: Path, line:
     with pytest.raises(HeedfulError) as caught:
         make_job(config, {})
     assert part in str(caught.value)
+
+
+def test_adam_takes_no_weight_decay_from_a_recipe_and_refuses_one_that_is_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tiny = recipe("tiny")
+    assert tiny.training.weight_decay
+    assert tiny.override({"optimizer": "adamw"}).training.weight_decay == tiny.training.weight_decay
+    assert not caplog.messages
+    assert tiny.override({"optimizer": "adam"}).training.weight_decay == 0
+    assert "adam has no weight decay" in caplog.text
+    with pytest.raises(HeedfulError, match="weight-decay needs optimizer adamw or muon"):
+        tiny.override({"optimizer": "adam", "weight_decay": 0.2})

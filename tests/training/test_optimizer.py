@@ -37,6 +37,14 @@ def test_cosine_is_half_way_down_in_the_middle_and_ends_at_zero() -> None:
     assert learning_rate(config, 999, 128) == pytest.approx(0.0, abs=1e-12)
 
 
+def test_a_cosine_holds_its_peak_first() -> None:
+    config = TrainingConfig(schedule="cosine", lr=2e-3, warmup_steps=100, decay_steps=500, hold=0.25)
+    assert learning_rate(config, 50, 128) == pytest.approx(1e-3)
+    assert [learning_rate(config, step, 128) for step in (100, 150, 200)] == [2e-3] * 3
+    assert learning_rate(config, 350, 128) == pytest.approx(1e-3)
+    assert learning_rate(config, 500, 128) == pytest.approx(0.0, abs=1e-12)
+
+
 def test_adams_first_update_has_the_learning_rates_size() -> None:
     layer = nn.Linear(3, 2)
     before = layer.weight.detach().clone()

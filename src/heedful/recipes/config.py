@@ -92,10 +92,11 @@ class Recipe:
             )
         if recipe.trees is None and recipe.data.substitution:
             raise HeedfulError("substitution is of constituents: take a recipe that makes trees, parse-small say")
-        if recipe.training.weight_decay and recipe.training.optimizer == "adam":
-            raise HeedfulError(
-                "weight_decay needs optimizer adamw or muon: pass --optimizer adamw, or leave --weight-decay out"
-            )
+        if recipe.training.optimizer == "adam" and recipe.training.weight_decay:
+            if "weight_decay" in values:
+                raise HeedfulError("weight-decay needs optimizer adamw or muon: pass --optimizer adamw, or give 0")
+            logger.warning("optimizer adam has no weight decay; adamw has")
+            recipe = replace(recipe, training=replace(recipe.training, weight_decay=0.0))
         if recipe.training.average_last > recipe.training.keep_last:
             raise HeedfulError(
                 f"average_last {recipe.training.average_last} needs as many checkpoints: raise --keep-last "

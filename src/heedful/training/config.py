@@ -37,6 +37,8 @@ class TrainingConfig:
     """Steps of linear warm-up."""
     decay_steps: Count | None = None
     """Step at which the cosine schedule reaches zero; max_steps unless given."""
+    hold: Share = 0.0
+    """Share of the cosine's steps after warm-up that keep the peak rate before it falls (Hu et al. 2024)."""
     label_smoothing: Share = 0.1
     """ε_ls, spread evenly over all classes (Section 5.4)."""
     consistency: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0

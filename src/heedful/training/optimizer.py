@@ -18,7 +18,7 @@ def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
 
     paper: lr · d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5) (equation 3), lr a factor, by default 1;
     inverse-sqrt: linear to lr at warmup_steps, then lr · (warmup_steps / step)^0.5;
-    cosine: linear to lr, then half a cosine to 0 at decay_steps.
+    cosine: linear to lr, which stays for a share `hold` of the steps left, then half a cosine to 0 at decay_steps.
     """
     warmup = config.warmup_steps
     if config.schedule == "paper":
@@ -28,8 +28,9 @@ def learning_rate(config: TrainingConfig, step: int, d_model: int) -> float:
     if config.schedule == "inverse-sqrt":
         return config.lr * math.sqrt(warmup / step)
     end = config.decay_steps or config.max_steps or step
-    share = min(1.0, (step - warmup) / max(1, end - warmup))
-    return config.lr * 0.5 * (1 + math.cos(math.pi * share))
+    done = min(1.0, (step - warmup) / max(1, end - warmup))
+    fallen = max(0.0, (done - config.hold) / (1 - config.hold))
+    return config.lr * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
 def check_schedule(config: TrainingConfig) -> None:
