@@ -1,5 +1,7 @@
 """Sum, dropout and norm in one kernel against PyTorch's, with the mask that the gradient betrays."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,7 +32,7 @@ def test_norm_of_the_sum_and_its_gradients(d_model: int, dropped: int, dtype: to
     x, output, gain, bias = inputs = _case(d_model, dtype, device)
     found = add_norm(x, output, gain, bias, 1e-5, dropped)
     assert found.dtype == dtype
-    above = torch.randn(found.shape, device=device).to(dtype)
+    above = torch.randn_like(found)
     grads = torch.autograd.grad(found, inputs, above)
     mask = _mask(grads[1], dropped)
     # one pass in float32, rounded at its end
@@ -78,23 +80,28 @@ def test_as_many_zeros_as_asked_for_anywhere_and_other_ones_every_time(p: float,
     assert both == pytest.approx(p * p, abs=0.01)
 
 
+@pytest.mark.parametrize("dtype", list(CLOSE), ids=str)
 @pytest.mark.parametrize("order", [PostNorm, PreNorm])
 def test_a_residual_takes_the_kernel_and_computes_the_same(
-    order: type[Residual], monkeypatch: pytest.MonkeyPatch, device: str
+    order: type[Residual], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     torch.manual_seed(1)
     # so seldom that it rounds to never, yet not switched off
-    around = order(LayerNorm(24), Dropout(2**-30)).to(device)
+    around = order(LayerNorm(24), Dropout(2**-30)).to(device, dtype)
     torch.nn.init.normal_(around.norm.weight)
-    inputs = [torch.randn(2, 5, 24, device=device, requires_grad=True) for _ in range(2)]
+    inputs = [torch.randn(2, 5, 24, device=device, dtype=dtype, requires_grad=True) for _ in range(2)]
+    above = torch.randn(2, 5, 24, device=device).to(dtype)
+    wide = copy.deepcopy(around).float(), [each.detach().float().requires_grad_() for each in inputs]
     results = []
-    for usable, backend in ((False, lambda *_tensors: None), (True, kernels.backend)):
+    # the plain path in float32: in bfloat16 it would round on the way, which the kernel does at its end
+    for backend, (own, given) in ((lambda *_tensors: None, wide), (kernels.backend, (around, inputs))):
         monkeypatch.setattr(kernels, "backend", backend)
-        left = around.leave(*inputs, None)
+        left = own.leave(*given, None)
+        usable = own is around
         assert ("Add" in type(left.grad_fn).__name__ and "Backward0" not in type(left.grad_fn).__name__) is usable
-        weights = list(around.parameters()) if order is PostNorm else []
-        results.append([left, *torch.autograd.grad(left.square().sum(), [*inputs, *weights])])
-    torch.testing.assert_close(results[1], results[0], **CLOSE[torch.float32])
+        weights = list(own.parameters()) if order is PostNorm else []
+        results.append([left, *torch.autograd.grad(left, [*given, *weights], above.to(left.dtype))])
+    torch.testing.assert_close(results[1], [each.to(dtype) for each in results[0]], **CLOSE[dtype])
 
 
 @pytest.mark.parametrize("norm", [BatchNorm(24), NoNorm()], ids=["batch", "none"])

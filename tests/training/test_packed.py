@@ -72,7 +72,7 @@ def test_few_shapes_are_left() -> None:
 @compiled
 @pytest.mark.parametrize("consistency", [0.0, 3.0])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
-def test_loss_and_gradients_are_those_of_the_paddedrandom_batch(positions: str, consistency: float) -> None:
+def test_loss_and_gradients_are_those_of_the_padded_batch(positions: str, consistency: float) -> None:
     torch.manual_seed(1)
     config = TransformerConfig(layers=2, d_model=16, d_ff=32, heads=2, dropout=0.0, positions=positions)
     model = build_model(config, VOCAB, VOCAB).train()

@@ -75,15 +75,13 @@ class Recipe:
         configs = {section: _changed(getattr(self, section), new) for section, new in changed.items()}
         recipe = replace(self, **configs)
         if recipe.data.vocabulary == "separate" and recipe.model.share_embeddings == "all":
-            if "share_embeddings" in values:
-                raise HeedfulError("share-embeddings all needs vocabulary joint; give target or none")
-            logger.warning("separate vocabularies: the source's embeddings are not shared with the target's")
-            recipe = replace(recipe, model=replace(recipe.model, share_embeddings="target"))
+            error = "share-embeddings all needs vocabulary joint; give target or none"
+            notice = "separate vocabularies: the source's embeddings are not shared with the target's"
+            recipe = recipe._giving_up("model", "share_embeddings", "target", values, error, notice)
         if recipe.data.vocabulary == "separate" and recipe.data.both_directions:
-            if "both_directions" in values:
-                raise HeedfulError("both-directions needs vocabulary joint; give 0")
-            logger.warning("separate vocabularies: pairs are trained on in their own direction only")
-            recipe = replace(recipe, data=replace(recipe.data, both_directions=0))
+            error = "both-directions needs vocabulary joint; give 0"
+            notice = "separate vocabularies: pairs are trained on in their own direction only"
+            recipe = recipe._giving_up("data", "both_directions", 0, values, error, notice)
         if recipe.trees and recipe.data.vocabulary == "joint":
             raise HeedfulError("vocabulary joint cannot be: a parser's target is symbols; leave it separate")
         if recipe.trees is None and getattr(recipe.model, "deterministic_attention", "none") != "none":
@@ -93,16 +91,24 @@ class Recipe:
         if recipe.trees is None and recipe.data.substitution:
             raise HeedfulError("substitution is of constituents: take a recipe that makes trees, parse-small say")
         if recipe.training.optimizer == "adam" and recipe.training.weight_decay:
-            if "weight_decay" in values:
-                raise HeedfulError("weight-decay needs optimizer adamw or muon: pass --optimizer adamw, or give 0")
-            logger.warning("optimizer adam has no weight decay; adamw has")
-            recipe = replace(recipe, training=replace(recipe.training, weight_decay=0.0))
+            error = "weight-decay needs optimizer adamw or muon: pass --optimizer adamw, or give 0"
+            notice = "optimizer adam has no weight decay; adamw has"
+            recipe = recipe._giving_up("training", "weight_decay", 0.0, values, error, notice)
         if recipe.training.average_last > recipe.training.keep_last:
             raise HeedfulError(
                 f"average_last {recipe.training.average_last} needs as many checkpoints: raise --keep-last "
                 f"({recipe.training.keep_last}) or lower --average-last"
             )
         return recipe
+
+    def _giving_up(
+        self, section: str, name: str, value: Any, asked: Mapping[str, Any], error: str, notice: str
+    ) -> "Recipe":
+        """With another value of a field whose own does not go with the rest; an error where that was asked for."""
+        if name in asked:
+            raise HeedfulError(error)
+        logger.warning(notice)
+        return replace(self, **{section: replace(getattr(self, section), **{name: value})})
 
     def _sections(self) -> list[str]:
         return [section for section in SECTIONS if getattr(self, section) is not None]
