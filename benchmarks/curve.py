@@ -2,7 +2,7 @@
 
     python -m benchmarks.curve --output DIR [--data DIR] [--minutes 30] [--precision bfloat16]
 
-The same text, vocabulary, shape and batches as `tiny` of the bench; greedy BLEU on the validation set.
+The same text, vocabulary and shape as `tiny` of the bench; BLEU on the validation set by the recipe's beam.
 """
 
 import argparse
@@ -24,9 +24,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench", help="directory for everything made")
     parser.add_argument("--minutes", type=float, default=30.0, help="training and validation")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="bfloat16: autocast")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="most tokens of a batch on either side")
+    parser.add_argument("--dropout", type=float, default=0.1, help="dropout")
     parser.add_argument("--lr", type=float, default=5e-3, help="peak learning rate")
     parser.add_argument("--warmup-steps", type=int, default=1000, help="updates of warm-up")
     parser.add_argument("--validate-every", type=int, default=250, help="updates between two validations")
+    parser.add_argument("--beam-size", type=int, default=5, help="of validations; 1: greedy search")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     arguments = parser.parse_args()
     python = python_of(arguments.peers, "huggingface")
@@ -42,11 +45,11 @@ def main() -> None:
         "--output",
         arguments.output.resolve(),
         "--batches",
-        save_batches(start, text, tiny.fields, None),
+        save_batches(start, text, tiny.fields | {"batch_tokens": arguments.batch_tokens}, None),
         "--valid",
         *text.pair("val"),
     ]
-    for name in ("minutes", "precision", "lr", "warmup_steps", "validate_every", "threads"):
+    for name in ("minutes", "precision", "lr", "warmup_steps", "dropout", "validate_every", "beam_size", "threads"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     environment = Marian(python, arguments.precision).environment(arguments.threads)
     run(command, arguments.output.resolve() / "log.txt", environment, limit=math.inf)

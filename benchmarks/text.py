@@ -79,7 +79,7 @@ def one_pair(text: Text, directory: Path) -> tuple[Path, Path]:
 
 def save_batches(start: Path, text: Text, fields: dict[str, object], count: int | None) -> Path:
     """The first batches that a run from `start` takes (None: a whole epoch), as arrays that any peer can read."""
-    path = start.with_name(f"{start.name}-batches-{count or 'epoch'}.npz")
+    path = start.with_name(f"{start.name}-batches-{fields['batch_tokens']}-{count or 'epoch'}.npz")
     if not path.exists():
         config = DataConfig(vocab_size=fields["vocab_size"], batch_tokens=fields["batch_tokens"])
         data = TrainingData.prepare(

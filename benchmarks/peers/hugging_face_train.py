@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, validation included")
     parser.add_argument("--valid", type=Path, nargs=2, metavar="FILE", help="source and target to measure BLEU on")
     parser.add_argument("--validate-every", type=int, default=250, help="updates between two validations")
+    parser.add_argument("--beam-size", type=int, default=1, help="of validations; scores are divided by the length")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
@@ -58,7 +59,7 @@ def train(arguments: argparse.Namespace) -> Iterator[dict[str, float]]:
     """The records of every update and of every validation."""
     model = hugging_face(arguments.model, arguments.dropout).to(arguments.device).train()
     optimizer = adam(model)
-    validate = validation(model, arguments.model, *arguments.valid) if arguments.valid else None
+    validate = validation(model, arguments.model, arguments.beam_size, *arguments.valid) if arguments.valid else None
     start = time.monotonic()
     for step, batch in enumerate(batches(arguments.batches, arguments.device), start=1):
         begun = time.monotonic()
@@ -74,13 +75,13 @@ def train(arguments: argparse.Namespace) -> Iterator[dict[str, float]]:
             yield {"step": step, "valid_bleu": validate()}
 
 
-def validation(model: Model, directory: Path, source: Path, target: Path) -> Callable[[], float]:
-    """sacreBLEU of greedy translations."""
+def validation(model: Model, directory: Path, beam_size: int, source: Path, target: Path) -> Callable[[], float]:
+    """sacreBLEU of translations."""
     import sacrebleu
 
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(directory / "source.model"))
     lines, references = (path.read_text(encoding="utf-8").split("\n")[:-1] for path in (source, target))
-    translate = translator(model, pieces)
+    translate = translator(model, pieces, beam_size, length_penalty=1.0)
 
     def score() -> float:
         model.eval()

@@ -31,10 +31,14 @@ def load(arguments: argparse.Namespace) -> Translate:
 
 
 def translator(
-    model: Model, pieces: sentencepiece.SentencePieceProcessor, beam_size: int = 1, batch: int = 64
+    model: Model,
+    pieces: sentencepiece.SentencePieceProcessor,
+    beam_size: int = 1,
+    batch: int = 64,
+    length_penalty: float = 0.0,
 ) -> Translate:
-    """Sorted batches through `generate`; no length penalty, so that scores are log-probabilities."""
-    penalty = {"length_penalty": 0.0} if beam_size > 1 else {}
+    """Sorted batches through `generate`; without a length penalty scores are log-probabilities."""
+    penalty = {"length_penalty": length_penalty} if beam_size > 1 else {}
 
     @torch.inference_mode()
     def translate(lines: Sequence[str]) -> list[str]:
