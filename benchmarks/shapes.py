@@ -58,7 +58,15 @@ SHAPES = (
     TrainingShape(
         "rnn-attention",
         "rnn-attention",
-        {"attention": "general", "vocab_size": 8000, "dropout": 0.1, "share_embeddings": "none", "beta2": 0.98},
+        {
+            "attention": "general",
+            "layers": 1,
+            "d_model": 256,
+            "vocab_size": 8000,
+            "dropout": 0.1,
+            "share_embeddings": "none",
+            "beta2": 0.98,
+        },
         5,
         15,
         "LSTM, 1+1 layers, bidirectional encoder, general attention, d 256, 8,000 pieces",

@@ -31,9 +31,20 @@ _RECIPES = (
     Recipe(
         "rnn-attention",
         "RNN Seq2Seq with attention: the decoder looks at every encoder state at every step.",
-        RecurrentConfig(attention="dot", share_embeddings="all", dropout=0.3),
-        DataConfig(batch_tokens=4096),
-        replace(_with_muon, lr=6e-3, warmup_steps=300, consistency=3.0, consistency_after=1000),
+        RecurrentConfig(attention="dot", share_embeddings="all", layers=2, d_model=384, dropout=0.3),
+        DataConfig(batch_tokens=2048),
+        replace(
+            _with_muon,
+            schedule="cosine",
+            lr=5e-3,
+            warmup_steps=500,
+            hold=0.3,
+            weight_decay=0.1,
+            consistency=3.0,
+            consistency_after=2000,
+            max_steps=6000,
+            validate_beam_size=5,
+        ),
         SearchConfig(beam_size=5, length_penalty=1.5),
     ),
     Recipe(
