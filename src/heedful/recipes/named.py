@@ -19,6 +19,17 @@ _few_pairs = TrainingConfig(
     schedule="inverse-sqrt", clip_norm=1.0, ema_decay=0.999, validate_every=500, patience=12, max_steps=30_000
 )
 _with_muon = replace(_few_pairs, optimizer="muon", precision="auto")
+_consistent = replace(
+    _with_muon,
+    schedule="cosine",
+    lr=5e-3,
+    warmup_steps=500,
+    hold=0.3,
+    weight_decay=0.1,
+    consistency=3.0,
+    validate_beam_size=5,
+)
+_few_pairs_search = SearchConfig(beam_size=5, length_penalty=1.5)
 
 _RECIPES = (
     Recipe(
@@ -33,19 +44,8 @@ _RECIPES = (
         "RNN Seq2Seq with attention: the decoder looks at every encoder state at every step.",
         RecurrentConfig(attention="dot", share_embeddings="all", layers=2, d_model=384, dropout=0.3),
         DataConfig(batch_tokens=2048),
-        replace(
-            _with_muon,
-            schedule="cosine",
-            lr=5e-3,
-            warmup_steps=500,
-            hold=0.3,
-            weight_decay=0.1,
-            consistency=3.0,
-            consistency_after=2000,
-            max_steps=6000,
-            validate_beam_size=5,
-        ),
-        SearchConfig(beam_size=5, length_penalty=1.5),
+        replace(_consistent, consistency_after=2000, max_steps=6000),
+        _few_pairs_search,
     ),
     Recipe(
         "tiny",
@@ -54,19 +54,8 @@ _RECIPES = (
             layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, positions="rotary", norm_position="pre"
         ),
         DataConfig(batch_tokens=2048, both_directions=4000),
-        replace(
-            _with_muon,
-            schedule="cosine",
-            lr=5e-3,
-            warmup_steps=500,
-            hold=0.3,
-            weight_decay=0.1,
-            consistency=3.0,
-            consistency_after=7000,
-            max_steps=12_000,
-            validate_beam_size=5,
-        ),
-        SearchConfig(beam_size=5, length_penalty=1.5),
+        replace(_consistent, consistency_after=7000, max_steps=12_000),
+        _few_pairs_search,
     ),
     Recipe(
         "parse-small",
