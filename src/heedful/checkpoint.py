@@ -110,6 +110,11 @@ def trained_checkpoints(directory: Path) -> list[Checkpoint]:
     return [checkpoint for checkpoint in all_checkpoints(directory) if not checkpoint.averaged]
 
 
+def scheduled(checkpoints: Sequence[Checkpoint], every: int) -> list[Checkpoint]:
+    """Those that a run leaves whether it was interrupted or not: at multiples of `every` updates, and the newest."""
+    return [checkpoint for checkpoint in checkpoints[:-1] if checkpoint.step % every == 0] + list(checkpoints[-1:])
+
+
 def by_quality(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     """The validated ones, best BLEU or F1 first; equal ones go by perplexity."""
     validated = [checkpoint for checkpoint in checkpoints if checkpoint.score is not None]
@@ -129,10 +134,14 @@ def best(directory: Path) -> Checkpoint:
     return (means[::-1] or by_quality(checkpoints) or checkpoints[::-1])[0]
 
 
-def prune(directory: Path, keep_last: int, keep_best: int) -> None:
-    """Deletes all but the newest and the best checkpoints, means that training has left behind, and old states."""
+def prune(directory: Path, keep_last: int, keep_best: int, every: int = 1) -> None:
+    """Deletes all but the newest and the best checkpoints, means that training has left behind, and old states.
+
+    One between two multiples of `every` updates does not count among the newest, but stays while it is one to go on from.
+    """
     trained = trained_checkpoints(directory)
-    kept = {c.name for c in (*trained[-keep_last:], *by_quality(trained)[:keep_best])}
+    newest = (*scheduled(trained, every)[-keep_last:], *trained[-min(keep_last, _KEEP_TRAINING) :])
+    kept = {c.name for c in (*newest, *by_quality(trained)[:keep_best])}
     for checkpoint in all_checkpoints(directory):
         if checkpoint.name not in kept and (not checkpoint.averaged or checkpoint.step < trained[-1].step):
             path = directory / CHECKPOINTS / checkpoint.name
@@ -234,7 +243,8 @@ def average(directory: Path, output: Path, last: int | None = None, best_count: 
     """
     config = load_config(directory)
     checkpoints = trained_checkpoints(directory)
-    chosen = checkpoints[-last:] if last else by_quality(checkpoints)[:best_count]
+    every = config.get("training", {}).get("validate_every", 1)
+    chosen = scheduled(checkpoints, every)[-last:] if last else by_quality(checkpoints)[:best_count]
     if len(chosen) < (wanted := last or best_count or 1):
         kind = "checkpoints" if last else "validated checkpoints"
         raise HeedfulError(

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from heedful.recipes import run as module
 from heedful.recipes.job import make_job
 from heedful.recipes.named import recipe
 from heedful.training.objective import Objective
+from heedful.training.trainer import Trainer
 from tests.small import SMALL, full_disk
 
 
@@ -42,6 +45,21 @@ def _last_trained(directory: Path) -> dict[str, torch.Tensor]:
 
 def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@contextmanager
+def _told_to_leave_after(step: int) -> Iterator[None]:
+    """Ctrl-C during this update."""
+    update = Trainer.update
+
+    def interrupted(self: Trainer, *arguments: Any) -> Any:
+        if self.position.step == step - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update", interrupted)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -116,6 +134,24 @@ def test_the_mean_of_the_last_checkpoints_is_the_model(corpus: dict[str, Any], t
     assert _same(_last_trained(run), _last_trained(tmp_path / "whole"))
     assert len([made for made in checkpoint.all_checkpoints(run) if made.averaged]) == 1
     assert _train(corpus, tmp_path / "short", max_steps=3, **fields).mean is None
+
+
+def test_interruptions_change_nothing_in_the_mean(corpus: dict[str, Any], tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"average_last": 3, "keep_last": 3, "keep_best": 1}
+    whole = _train(corpus, tmp_path / "whole", max_steps=18, **fields).mean
+    assert whole.averaged == ("step-00000012", "step-00000016", "step-00000018")
+    _train(corpus, tmp_path / "parts", max_steps=10, **fields)
+    with _told_to_leave_after(14):
+        assert _train(corpus, tmp_path / "parts", max_steps=18, **fields).signal == signal.SIGINT
+    states = (tmp_path / "parts/checkpoints").glob("*/training.safetensors")
+    assert sorted(path.parent.name for path in states) == ["step-00000012", "step-00000014"]
+    with _told_to_leave_after(17):
+        _train(corpus, tmp_path / "parts", max_steps=18, **fields)
+    parts = _train(corpus, tmp_path / "parts", max_steps=18, **fields).mean
+    assert (parts.averaged, parts.bleu, parts.perplexity) == (whole.averaged, whole.bleu, whole.perplexity)
+    assert parts.files["model.safetensors"] == whole.files["model.safetensors"]
+    by_hand = checkpoint.average(tmp_path / "parts", tmp_path / "mean", last=3)
+    assert by_hand.averaged == whole.averaged
 
 
 def test_a_mean_that_an_interruption_prevented_is_made_later(corpus: dict[str, Any], tmp_path: Path) -> None:

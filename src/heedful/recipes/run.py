@@ -110,7 +110,9 @@ def _average_last(job: Job, model: Model, validate: Callable[[Model], Validation
 
     None where training wrote a single one. What stands there already, of a run that is finished, stays.
     """
-    chosen = checkpoint.trained_checkpoints(job.output)[-job.recipe.training.average_last :]
+    training = job.recipe.training
+    trained = checkpoint.scheduled(checkpoint.trained_checkpoints(job.output), training.validate_every)
+    chosen = trained[-training.average_last :]
     for known in checkpoint.all_checkpoints(job.output):
         if list(known.averaged) == [each.name for each in chosen]:
             return known

@@ -60,7 +60,7 @@ class TrainingConfig:
     validate_beam_size: Count = 1
     """Beam of the BLEU, or the F1, measured during training."""
     keep_last: Count = 5
-    """Newest checkpoints kept."""
+    """Newest checkpoints kept, of those at multiples of validate_every and the last."""
     keep_best: Count = 3
     """Checkpoints of the best validation BLEU or F1 kept."""
     average_last: Count = 1

@@ -412,7 +412,7 @@ class Trainer:
             progress=asdict(self.position),
         )
         save(self.directory, saved, self.average.weights if self.average else self.weights, training)
-        prune(self.directory, self.config.keep_last, self.config.keep_best)
+        prune(self.directory, self.config.keep_last, self.config.keep_best, self.config.validate_every)
 
     def _resume(self) -> None:
         """Takes up the newest checkpoint of the directory, if it has one."""
