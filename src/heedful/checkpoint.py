@@ -137,7 +137,7 @@ def best(directory: Path) -> Checkpoint:
 def prune(directory: Path, keep_last: int, keep_best: int, every: int = 1) -> None:
     """Deletes all but the newest and the best checkpoints, means that training has left behind, and old states.
 
-    One between two multiples of `every` updates does not count among the newest, but stays while it is one to go on from.
+    One between two multiples of `every` updates does not count as new, but stays while it may be needed to go on.
     """
     trained = trained_checkpoints(directory)
     newest = (*scheduled(trained, every)[-keep_last:], *trained[-min(keep_last, _KEEP_TRAINING) :])

@@ -137,7 +137,11 @@ def test_fast_path_equals_the_seen_path(use, masked, causal, dropout, training) 
         )
         output.square().sum().backward()
         assert (weights is not None) == need_weights
-        results.append([output.detach(), x.grad.clone(), *(p.grad.clone() for p in module.parameters())])
+        gradients = [x.grad.clone(), *(p.grad.clone() for p in module.parameters())]
+        torch.manual_seed(7)
+        with torch.no_grad():  # as for translating: other kernels
+            alone, _ = module(x, memory, over_heads(mask) if masked else None, causal=causal, need_weights=need_weights)
+        results.append([output.detach(), alone, *gradients])
     for fast, seen in zip(*results, strict=True):
         torch.testing.assert_close(fast, seen, atol=2e-5, rtol=1e-5)
 
@@ -152,6 +156,9 @@ def test_a_query_that_may_look_nowhere_gets_zeros_and_no_nan(need_weights) -> No
         assert weights[1].abs().max() == 0
     output, _ = module.attend(query, past, over_heads(mask), need_weights=need_weights)
     torch.testing.assert_close(output[1], module.output.bias.expand_as(output[1]))
+    with torch.no_grad():
+        alone, _ = module.attend(*module.project(x), over_heads(mask), need_weights=need_weights)
+    torch.testing.assert_close(alone, output)
     output.square().sum().backward()
     assert x.grad.isfinite().all()
     assert x.grad[1].abs().max() == 0

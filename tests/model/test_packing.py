@@ -46,7 +46,7 @@ def test_real_states_and_their_gradients_are_those_of_the_padded_batch(model: Mo
     after = {name: each.clone() for name, each in model.named_buffers()}
     model.load_state_dict(buffers, strict=False)
     padded = results(model(*pairs).flatten(0, 1)[places])
-    torch.testing.assert_close(packed, padded, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(packed, padded, rtol=5e-5, atol=5e-5)
     torch.testing.assert_close(after, dict(model.named_buffers()))  # BatchNorm's statistics are of real tokens
 
 

@@ -82,7 +82,9 @@ def test_every_real_source_token_matters_to_every_position(model: Model, make: C
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_no_position_sees_a_later_one(model: Model, make: Callable[..., Any], dtype: torch.dtype) -> None:
+def test_no_position_sees_a_later_one(
+    model: Model, make: Callable[..., Any], dtype: torch.dtype, request: pytest.FixtureRequest
+) -> None:
     """In evaluation: in training, BatchNorm's statistics are the known exception."""
     model.eval().to(dtype)
     source, source_mask, target, target_mask = make([5], [7])
@@ -95,12 +97,11 @@ def test_no_position_sees_a_later_one(model: Model, make: Callable[..., Any], dt
         assert torch.equal(after[:, :position], before[:, :position])
         seen += not torch.equal(after[:, position:], before[:, position:])
     # not always all: without skip connections a dead ReLU swallows what is before it, or float32's precision does
-    assert seen or dtype == torch.float32
+    assert seen or (dtype == torch.float32 and request.node.callspec.params["model"] == "nonorm-noskip")
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_asking_for_attention_changes_nothing(model: Model, pairs: Any, training: bool) -> None:
-    """The forced pass runs the same modules; what it reads off are distributions over real tokens."""
+def test_recorded_attention_is_distributions_over_real_tokens(model: Model, pairs: Any, training: bool) -> None:
     model.train(training)
     source_mask, target_mask = pairs.source_mask, pairs.target_mask
     record = model.attention(*pairs)

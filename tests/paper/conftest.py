@@ -10,7 +10,13 @@ import pytest
 import heedful
 from tests.small import SMALL
 
-SIZES = ("layers", "d_model", "d_ff", "heads", "vocab_size", "batch_tokens", "threads", "seed")
+_SIZES = ("layers", "d_model", "d_ff", "heads", "vocab_size", "batch_tokens", "threads", "seed")
+_FIELDS = {name: SMALL[name] for name in _SIZES} | {
+    "max_steps": 3,
+    "validate_every": 1,
+    "log_every": 1,
+    "average_last": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,13 @@ class BaseRun:
     """Its directory, in which every update left a checkpoint."""
 
     directory: Path
+    paths: tuple[Path, Path]
+    """Its text."""
+
+    def again(self, directory: Path, **changes: Any) -> "BaseRun":
+        """The same with other fields."""
+        heedful.train(recipe="base", train=self.paths, valid=self.paths, output=directory, **(_FIELDS | changes))
+        return BaseRun(directory, self.paths)
 
     def updates(self) -> list[dict[str, Any]]:
         """What was written down of each."""
@@ -32,7 +45,4 @@ def base_run(tmp_path_factory: pytest.TempPathFactory) -> BaseRun:
     paths = directory / "text.en", directory / "text.de"
     for path, lines in zip(paths, ("a dog runs\na cat sleeps\n", "ein Hund rennt\neine Katze schläft\n"), strict=True):
         path.write_text(lines * 20)
-    fields = {name: SMALL[name] for name in SIZES} | {"max_steps": 3, "validate_every": 1, "log_every": 1}
-    run = directory / "run"
-    heedful.train(recipe="base", train=paths, valid=paths, output=run, average_last=2, **fields)
-    return BaseRun(run)
+    return BaseRun(directory, paths).again(directory / "run")

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heedful.data.batches import collate_pairs
+from heedful.data.tokenizer import BOS, EOS
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.model.masks import causal_mask, over_heads, padding_mask
@@ -94,16 +96,30 @@ def test_without_skip_a_layer_replaces_the_stream(order) -> None:
     torch.testing.assert_close(result, x)
 
 
+@pytest.mark.parametrize("norm", ["layer", "none"])
 @pytest.mark.parametrize("order", ["post", "pre"])
-def test_dropout_falls_on_the_sublayer_output_before_it_is_added(order) -> None:
+def test_dropout_falls_on_the_sublayer_output_before_it_is_added_and_normalised(order, norm) -> None:
     """Section 5.4; with everything but one in 65,536 dropped, a sublayer adds nothing to the stream."""
-    encoder = _model(norm_position=order, norm="none").encoder
-    for layer in encoder.layers:
-        layer.self_attention_residual.dropout.p = layer.feed_forward_residual.dropout.p = 1 - 1e-9
+    encoder = _model(norm_position=order, norm=norm).encoder
+    around = [each for layer in encoder.layers for each in (layer.self_attention_residual, layer.feed_forward_residual)]
+    for residual in around:
+        residual.dropout.p = 1 - 1e-9
     x = torch.randn(2, 7, D)
+    expected, norms = x, [residual.norm for residual in around] if order == "post" else [encoder.final_norm]
+    for each in norms if norm == "layer" else ():
+        expected = _layer_norm(each, expected)
     torch.manual_seed(0)
-    assert torch.equal(encoder(x, SOURCE, None)[0], x)
-    assert not torch.allclose(encoder.eval()(x, SOURCE, None)[0], x)
+    torch.testing.assert_close(encoder(x, SOURCE, None)[0], expected)
+    assert not torch.allclose(encoder.eval()(x, SOURCE, None)[0], expected)
+
+
+def test_outputs_are_offset_by_one_position() -> None:
+    """The decoder reads BOS and what it has to predict up to the token before."""
+    batch = collate_pairs([[5], [6, 7]], [[7, 8, 9], [10]])
+    tokens = batch.target_mask.sum(1).tolist()
+    for row, (sentence, count) in enumerate(zip([[7, 8, 9], [10]], tokens, strict=True)):
+        assert batch.target_input[row, :count].tolist() == [BOS, *sentence]
+        assert batch.target_output[row, :count].tolist() == [*sentence, EOS]
 
 
 def test_every_sublayer_and_the_embeddings_have_width_d_model() -> None:

@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from heedful.model.attention import MultiHeadAttention, scaled_dot_product_attention
+from heedful.model.attention import (
+    Additive,
+    Attention,
+    DotProduct,
+    MultiHeadAttention,
+    scaled_dot_product_attention,
+)
 from heedful.model.build import build_model
 from heedful.model.complexity import forward_flops, parameters
 from heedful.model.config import TransformerConfig
@@ -66,6 +72,32 @@ def test_without_scaling_a_large_d_k_leaves_softmax_hardly_a_gradient() -> None:
     scaled, unscaled = ([gradient(d_k, d_k**power) for d_k in (4, 4096)] for power in (0.0, 0.5))
     assert scaled[1] == pytest.approx(scaled[0], rel=0.2)
     assert unscaled[1] < unscaled[0] / 10
+
+
+def test_dot_product_attention_is_the_same_but_for_the_scale() -> None:
+    """Section 3.2.1: that of queries longer by √d_k."""
+    torch.manual_seed(0)
+    hs, h = torch.randn(2, KEY, D), torch.randn(2, QUERY, D)
+    c, a = Attention(DotProduct())(hs, h)
+    scaled = scaled_dot_product_attention(h * math.sqrt(D), hs, hs)
+    torch.testing.assert_close((c, a), scaled, atol=1e-5, rtol=1e-5)
+
+
+def test_additive_attention_is_a_feed_forward_network_with_one_hidden_layer() -> None:
+    """Section 3.2.1: over query and key side by side."""
+    torch.manual_seed(0)
+    score = Additive(D)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(2 * D, D, bias=False), torch.nn.Tanh(), torch.nn.Linear(D, 1, bias=False)
+    )
+    with torch.no_grad():
+        network[0].weight.copy_(torch.cat((score.query.weight, score.key.weight), dim=1))
+        network[2].weight.copy_(score.sum.weight)
+    hs, h = torch.randn(2, KEY, D), torch.randn(2, QUERY, D)
+    found = score(h, score.keys(hs))
+    for i in range(QUERY):
+        for j in range(KEY):
+            torch.testing.assert_close(found[:, i, j], network(torch.cat((h[:, i], hs[:, j]), dim=-1)).squeeze(-1))
 
 
 def test_multi_head_is_concatenated_heads_times_w_o() -> None:

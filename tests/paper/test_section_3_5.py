@@ -2,11 +2,14 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
-from heedful.model.positions import SinusoidalPositions, sinusoids
+from heedful.model.build import build_model
+from heedful.model.config import TransformerConfig
+from heedful.model.positions import LearnedPositions, SinusoidalPositions, sinusoids
 
 
 @pytest.mark.parametrize("d_model", [14, 512])
@@ -46,6 +49,15 @@ def test_a_shift_is_one_linear_map_whatever_the_position(k) -> None:
         )
     positions = torch.arange(3, 200)
     torch.testing.assert_close(table[positions] @ R.T, table[positions + k], atol=1e-6, rtol=0)
+
+
+def test_learned_positions_are_added_instead() -> None:
+    """Row (E) of Table 3."""
+    x, positions = torch.randn(3, 5, 14), LearnedPositions(11, 14)
+    torch.testing.assert_close(positions(x), x + positions.weight[:5])
+    assert positions.weight.requires_grad
+    model: Any = build_model(TransformerConfig(layers=1, d_model=14, d_ff=7, heads=2, positions="learned"), 37, 37)
+    assert isinstance(model.source_input.positions, LearnedPositions)
 
 
 def test_positions_are_added_to_the_embeddings() -> None:

@@ -24,13 +24,14 @@ def lengths() -> tuple[np.ndarray, np.ndarray]:
     return source.astype(np.int32) + 1, target.astype(np.int32) + 1
 
 
-def test_source_and_target_share_their_vocabulary(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "pieces"), [("base", 37_000), ("base-en-fr", 32_000)])
+def test_source_and_target_share_their_vocabulary(name: str, pieces: int, tmp_path: Path) -> None:
     lines = {"en": "the dog runs and the cats sleep\n" * 50, "de": "der Hund rennt und die Katzen schlafen\n" * 50}
     paths = [tmp_path / f"text.{language}" for language in lines]
     for path, text in zip(paths, lines.values(), strict=True):
         path.write_text(text)
-    base = recipe("base")
-    assert base.data.vocab_size == 37_000
+    base = recipe(name)
+    assert base.data.vocab_size == pieces
     small = base.override({"vocab_size": 340})
     tokenizers = learn_tokenizers([Corpus.of(tuple(paths))], small)
     assert tokenizers.joint

@@ -2,20 +2,27 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
+from heedful.checkpoint import load_config
+from heedful.data.batches import collate_pairs
+from heedful.data.tokenizer import Tokenizers
 from heedful.model.build import build_model
-from heedful.model.config import TransformerConfig
+from heedful.model.config import ModelConfig, TransformerConfig
 from heedful.model.dropout import Dropout
 from heedful.model.positions import sinusoids
 from heedful.model.stacks import Teacher
 from heedful.recipes.named import recipe
+from heedful.recipes.run import new_model
 from heedful.training.loss import label_smoothed_cross_entropy, projected_cross_entropy
 from tests.paper.conftest import BaseRun
+from tests.small import SMALL
 
 VOCAB = 37
 ENCODER, DECODER = ("self_attention", "feed_forward"), ("self_attention", "cross_attention", "feed_forward")
@@ -30,9 +37,7 @@ def _model(**changes: Any) -> Any:
 def test_dropout_stands_on_every_sublayer_s_output_and_on_both_sums_of_embedding_and_position() -> None:
     """And nowhere else: not on attention weights, not inside the feed-forward network."""
     places = {
-        name
-        for name, module in _model().named_modules()
-        if isinstance(module, Dropout | nn.Dropout) and module.p > 0 and not isinstance(module, nn.LSTM)
+        name for name, module in _model().named_modules() if isinstance(module, Dropout | nn.Dropout) and module.p > 0
     }
     assert places == {
         "source_input.dropout",
@@ -41,6 +46,11 @@ def test_dropout_stands_on_every_sublayer_s_output_and_on_both_sums_of_embedding
         *(f"decoder.layers.{i}.{part}_residual.dropout" for i in range(3) for part in DECODER),
     }
     assert {m.p for m in _model().modules() if isinstance(m, Dropout)} - {0.0} == {0.1}
+    model, mask = _model(), torch.ones(2, 5, dtype=torch.bool)
+    for name in places:
+        model.get_submodule(name).p = 0.0
+    batch = torch.randint(4, VOCAB, (2, 5)), mask, torch.randint(4, VOCAB, (2, 5)), mask
+    torch.testing.assert_close(model.train()(*batch), model.eval()(*batch), atol=1e-5, rtol=0)
     assert [recipe(name).values()["dropout"] for name in ("base", "big", "big-en-fr")] == [0.1, 0.3, 0.1]
 
 
@@ -81,10 +91,23 @@ def test_label_smoothing_is_the_cross_entropy_to_a_smoothed_target() -> None:
     assert likelihood.item() == pytest.approx(plain.item(), rel=1e-6)  # for perplexity, which is not smoothed
 
 
-def test_training_minimises_the_smoothed_loss(base_run: BaseRun) -> None:
-    """Of a model that knows nothing yet both are about ln V, but only the plain one is the perplexity's."""
-    for record in base_run.updates():
-        assert abs(record["loss"] - math.log(record["perplexity"])) > 1e-4
+def test_training_minimises_the_smoothed_loss(base_run: BaseRun, tmp_path: Path) -> None:
+    """Its first update's loss, of all the text at once and without dropout, by the definition."""
+    once = {"dropout": 0.0, "batch_tokens": 4000, "max_steps": 1}
+    [record] = base_run.again(tmp_path, **once).updates()
+    config: ModelConfig = TypeAdapter(ModelConfig).validate_python(load_config(tmp_path)["model"])
+    tokenizers = Tokenizers.load(tmp_path)
+    torch.manual_seed(SMALL["seed"])
+    model = new_model(config, tokenizers, None)
+    pairs = zip(*(path.read_text().splitlines() for path in base_run.paths), strict=True)
+    encoded = [(tokenizers.source.encode(source), tokenizers.target.encode(target)) for source, target in pairs]
+    batch = collate_pairs(*zip(*encoded, strict=True))
+    with torch.no_grad():
+        hidden = model(batch.source, batch.source_mask, batch.target_input, batch.target_mask)[batch.target_mask]
+        log_p, target = model.project(hidden).log_softmax(-1), batch.target_output[batch.target_mask]
+    likelihood = log_p[torch.arange(len(target)), target]
+    assert record["loss"] == pytest.approx(-float((0.9 * likelihood + 0.1 * log_p.mean(-1)).mean()), rel=1e-5)
+    assert record["loss"] != pytest.approx(-float(likelihood.mean()), rel=1e-3)
 
 
 def test_its_gradient_is_probability_minus_smoothed_target() -> None:

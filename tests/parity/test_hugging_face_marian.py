@@ -130,8 +130,7 @@ def test_same_weights_same_logits_loss_and_gradients(attention: str, training: b
     source_mask, target_mask = padding_mask(torch.tensor([7, 3, 5])), padding_mask(torch.tensor([2, 11, 5]))
     source = torch.randint(4, VOCAB, (3, 7)).where(source_mask, 0)
     target, output = (torch.randint(4, VOCAB, (3, 11)).where(target_mask, 0) for _ in range(2))
-    logits = ours.project(ours(source, source_mask, target, target_mask))
-    loss = F.cross_entropy(logits[target_mask], output[target_mask])
+    batch = (source, source_mask, target, target_mask)
     expected = theirs(
         input_ids=source,
         attention_mask=source_mask.long(),
@@ -139,15 +138,22 @@ def test_same_weights_same_logits_loss_and_gradients(attention: str, training: b
         decoder_attention_mask=target_mask.long(),
         labels=output.where(target_mask, -100),
     )
-    torch.testing.assert_close(logits[target_mask], expected.logits[target_mask], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(loss, expected.loss, atol=1e-5, rtol=0)
+    logits = expected.logits[target_mask]
+    with torch.no_grad():  # as for translating: other kernels
+        torch.testing.assert_close(ours.project(ours(*batch))[target_mask], logits, atol=1e-5, rtol=1e-5)
 
-    names = [name for name, _ in ours.named_parameters()]
-    from_ours = dict(zip(names, torch.autograd.grad(loss, list(ours.parameters())), strict=True))
     from_theirs = torch.autograd.grad(expected.loss, [parameter for parameter, _ in pairs])
     assert max(gradient.abs().max() for gradient in from_theirs) > 1e-2
-    with torch.no_grad():  # the same map that took our weights to theirs takes our gradients to theirs
-        for name, parameter in ours.named_parameters():
-            parameter.copy_(from_ours[name])
-    for (_, made), gradient in zip(pairs, from_theirs, strict=True):
-        torch.testing.assert_close(made(), gradient, atol=1e-5, rtol=1e-5)
+    from_ours = []
+    as_in_training = ours.real_states(*batch, target_mask.flatten().nonzero().squeeze(1))
+    for hidden in (ours(*batch)[target_mask], as_in_training):
+        torch.testing.assert_close(ours.project(hidden), logits, atol=1e-5, rtol=1e-5)
+        loss = F.cross_entropy(ours.project(hidden), output[target_mask])
+        torch.testing.assert_close(loss, expected.loss, atol=1e-5, rtol=0)
+        from_ours.append(torch.autograd.grad(loss, list(ours.parameters())))
+    for gradients in from_ours:
+        with torch.no_grad():  # the same map that took our weights to theirs takes our gradients to theirs
+            for parameter, gradient in zip(ours.parameters(), gradients, strict=True):
+                parameter.copy_(gradient)
+        for (_, made), gradient in zip(pairs, from_theirs, strict=True):
+            torch.testing.assert_close(made(), gradient, atol=1e-5, rtol=1e-5)

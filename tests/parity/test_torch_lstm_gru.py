@@ -79,16 +79,21 @@ def test_same_weights_same_logits_and_gradients(attention, feeding, bidirectiona
     source_lengths, target_lengths = [7, 1, 5], [2, 5, 3]
     source_mask, target_mask = padding_mask(torch.tensor(source_lengths)), padding_mask(torch.tensor(target_lengths))
     source, target = torch.randint(4, VOCAB, (3, 7)), torch.randint(4, VOCAB, (3, 5))
-    logits = model.project(model(source, source_mask, target, target_mask))[target_mask]
+    batch = (source, source_mask, target, target_mask)
     expected = torch.cat(
         [_by_hand(model, config, source[i, : source_lengths[i]], target[i, : target_lengths[i]]) for i in range(3)]
     )
-    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(model.project(model(*batch))[target_mask], expected, atol=1e-5, rtol=0)
 
     readout = torch.randn_like(expected)
     weights = list(model.parameters())
-    from_ours = torch.autograd.grad((logits * readout).mean(), weights)
     from_hand = torch.autograd.grad((expected * readout).mean(), weights)
     assert max(g.abs().max() for g in from_hand) > 1e-3
-    for a, b in zip(from_ours, from_hand, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    as_in_training = model.real_states(*batch, target_mask.flatten().nonzero().squeeze(1))
+    for hidden in (model(*batch)[target_mask], as_in_training):
+        logits = model.project(hidden)
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+        from_ours = torch.autograd.grad((logits * readout).mean(), weights)
+        for a, b in zip(from_ours, from_hand, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)

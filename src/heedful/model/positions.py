@@ -64,7 +64,7 @@ class LearnedPositions(nn.Embedding):
     """A learned vector for each of the first `max_positions` positions; all later ones share the last."""
 
     def reset_parameters(self) -> None:
-        """Like the token embeddings."""
+        """N(0, 1 / d_model), as the token embeddings before they are multiplied by √d_model."""
         nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
 
     def forward(

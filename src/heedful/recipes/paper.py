@@ -169,6 +169,8 @@ def section(recipe: Recipe, field: str) -> str:
     """Where in the paper a field's value stands; nowhere is said too."""
     if field == "dropout" and recipe.name == "big-en-fr":
         return "Section 6.1"
+    if field in ("keep_last", "average_last") and recipe in VARIATIONS:  # "no checkpoint averaging"
+        return "Section 6.2"
     sections = _SECTIONS | _PARSING_SECTIONS if recipe.trees else _SECTIONS
     return f"Section {sections[field]}" if field in sections else "not in the paper"
 
