@@ -17,11 +17,9 @@ from benchmarks.plots import save_results
 from benchmarks.processes import ROOT
 from benchmarks.report import machine, replace_section
 from benchmarks.shapes import SHAPES, shape
-from benchmarks.text import Text, find_text
+from benchmarks.text import LONG, Text, find_text
 
 SECTIONS = ("parts", "training", "translating", "startup")
-LINES, QUICK_LINES = 50_000, 0
-"""Of the long file; 0 leaves it out."""
 ROUNDS, QUICK_ROUNDS = 3, 1
 
 
@@ -40,7 +38,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "performance.md", help="file to write to")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of every contender")
     parser.add_argument("--rounds", type=int, help=f"rounds, in turn; {ROUNDS} unless given")
-    parser.add_argument("--long-lines", type=int, help=f"lines of the long file; {LINES:,} unless given, 0: none")
+    parser.add_argument("--long-lines", type=int, help=f"lines of the long file; {LONG:,} unless given, 0: none")
     parser.add_argument("--quick", action="store_true", help="one round, tiny and rnn-attention only, no long file")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the contender at work ends too
@@ -48,7 +46,7 @@ def main() -> None:
     if "long" in arguments.kinds and "test" not in arguments.kinds:
         parser.error("the long file takes its settings from the test set: --kinds test long")
     if arguments.long_lines is None:
-        arguments.long_lines = QUICK_LINES if arguments.quick else LINES
+        arguments.long_lines = 0 if arguments.quick else LONG
     if not arguments.shapes:
         arguments.shapes = ["tiny", "rnn-attention"] if arguments.quick else [each.name for each in SHAPES]
     run(arguments)

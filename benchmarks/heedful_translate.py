@@ -14,15 +14,14 @@ from benchmarks.peers.measured import Translate, measure, parser
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument("--precision", help="as in `heedful translate --precision`")
+    arguments.add_argument("--precision", default="float32", help="as in `heedful translate --precision`")
     measure(arguments.parse_args(), load)
 
 
 def load(arguments: argparse.Namespace) -> Translate:
     """No length penalty, so that scores are log-probabilities."""
     torch.set_num_threads(arguments.threads)
-    precision = {"precision": arguments.precision} if arguments.precision else {}
-    translator = heedful.load(arguments.model, **precision)
+    translator = heedful.load(arguments.model, precision=arguments.precision)
 
     def translate(lines: Sequence[str]) -> list[str]:
         found = translator.translate(lines, beam_size=arguments.beam_size, length_penalty_kind="none")

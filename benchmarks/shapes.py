@@ -10,6 +10,8 @@ _LIKE_PEERS = {
     "batch_tokens": 4096,
     "both_directions": 0,
     "label_smoothing": 0.1,
+    "consistency": 0.0,
+    "consistency_after": 0,
     "clip_norm": 1.0,
     "ema_decay": 0.0,
     "seed": 1,

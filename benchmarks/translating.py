@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 from benchmarks.processes import ContenderError, import_mib, run
 from benchmarks.tables import Spread, ratios, table
-from benchmarks.text import Text, long_file
+from benchmarks.text import LONG, Text, long_file
 from benchmarks.translators import Setting, Translator, translators
 from heedful.data.corpus import read_lines
 from heedful.evaluation.bleu import bleu
@@ -71,7 +71,7 @@ class Bench:
         pythons: Mapping[str, Path | None],
         *,
         threads: int = 2,
-        long_lines: int = 50_000,
+        long_lines: int = LONG,
         kinds: Sequence[str] = KINDS,
     ) -> None:
         """`kinds` leaves some of `KINDS` out; the long file needs the test set, on which settings are tried."""

@@ -1,13 +1,13 @@
 """Who translates side by side, and every setting each is tried with."""
 
-import inspect
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
-import heedful
+from heedful.decoding.request import Precision
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Translator:
 
 def translators(model: Path, work: Path, pythons: Mapping[str, Path | None]) -> tuple[list[Translator], list[str]]:
     """Everybody who is installed, heedful first; and the names of those who are not."""
-    found, missing = [_heedful(model, precision) for precision in precisions()], []
+    found, missing = [_heedful(model, precision) for precision in get_args(Precision)], []
     if python := pythons["ctranslate2"]:
         found += [_ctranslate2(python, model, work / "ctranslate2", kind) for kind in ("float32", "int8")]
     else:
@@ -53,18 +53,11 @@ def translators(model: Path, work: Path, pythons: Mapping[str, Path | None]) -> 
     return found, missing
 
 
-def precisions() -> tuple[str, ...]:
-    """What `heedful.load` can translate in; float32 alone where it has no choice."""
-    choice = "precision" in inspect.signature(heedful.load).parameters
-    return ("float32", "bfloat16", "int8") if choice else ("float32",)
-
-
 def _heedful(model: Path, precision: str) -> Translator:
-    command = [sys.executable, "-m", "benchmarks.heedful_translate", "--model", model]
+    command = [sys.executable, "-m", "benchmarks.heedful_translate", "--model", model, "--precision", precision]
     settings = [Setting("")]
-    flags = ["--precision", precision] if len(precisions()) > 1 else []
     imports = "heedful, heedful.decoding.translator"
-    return Translator(f"heedful, {precision}", [*command, *flags], imports, settings, settings)
+    return Translator(f"heedful, {precision}", command, imports, settings, settings)
 
 
 def _ctranslate2(python: Path, model: Path, converted: Path, kind: str) -> Translator:

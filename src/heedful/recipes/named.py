@@ -49,7 +49,7 @@ _RECIPES = (
     ),
     Recipe(
         "tiny",
-        "A small Transformer for some ten thousand pairs; the default.",
+        "A small Transformer for tens of thousands of pairs; the default.",
         TransformerConfig(
             layers=4, d_model=128, d_ff=256, heads=4, dropout=0.2, positions="rotary", norm_position="pre"
         ),
