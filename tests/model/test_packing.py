@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from heedful import kernels
+from heedful.data.batches import real_places
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
 from heedful.model.packing import Packing
@@ -15,10 +16,6 @@ from heedful.model.transformer import Transformer
 from tests.marks import compiled
 
 Model = Seq2Seq[Any, Any]
-
-
-def _places(mask: Tensor) -> Tensor:
-    return mask.flatten().nonzero().squeeze(1)
 
 
 def test_tokens_go_into_a_row_and_back() -> None:
@@ -34,7 +31,7 @@ def test_tokens_go_into_a_row_and_back() -> None:
 
 def test_real_states_and_their_gradients_are_those_of_the_padded_batch(model: Model, pairs: Any) -> None:
     model.train()
-    places, weights = _places(pairs.target_mask), list(model.parameters())
+    places, weights = real_places(pairs.target_mask), list(model.parameters())
 
     def results(states: Tensor) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(3)
@@ -55,7 +52,7 @@ def test_who_packs(model: Model, pairs: Any, monkeypatch: pytest.MonkeyPatch) ->
     """Every Transformer but those with restricted attention; nobody without a kernel or without gradients."""
     packed: list[Any] = []
     monkeypatch.setattr(Packing, "pack", lambda self, x, own=Packing.pack: packed.append(x) or own(self, x))
-    places, restricted = _places(pairs.target_mask), "RestrictedAttention" in str(model)
+    places, restricted = real_places(pairs.target_mask), "RestrictedAttention" in str(model)
     model.real_states(*pairs, places)
     assert bool(packed) == (isinstance(model, Transformer) and not restricted)
     packed.clear()

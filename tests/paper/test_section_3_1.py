@@ -115,11 +115,12 @@ def test_dropout_falls_on_the_sublayer_output_before_it_is_added_and_normalised(
 
 def test_outputs_are_offset_by_one_position() -> None:
     """The decoder reads BOS and what it has to predict up to the token before."""
-    batch = collate_pairs([[5], [6, 7]], [[7, 8, 9], [10]])
-    tokens = batch.target_mask.sum(1).tolist()
-    for row, (sentence, count) in enumerate(zip([[7, 8, 9], [10]], tokens, strict=True)):
-        assert batch.target_input[row, :count].tolist() == [BOS, *sentence]
-        assert batch.target_output[row, :count].tolist() == [*sentence, EOS]
+    sentences = [[7, 8, 9], [10]]
+    batch = collate_pairs([[5], [6, 7]], sentences)
+    for row, sentence in enumerate(sentences):
+        real = batch.target_mask[row]
+        assert batch.target_input[row, real].tolist() == [BOS, *sentence]
+        assert batch.target_output[row, real].tolist() == [*sentence, EOS]
 
 
 def test_every_sublayer_and_the_embeddings_have_width_d_model() -> None:

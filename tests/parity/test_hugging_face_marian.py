@@ -15,6 +15,7 @@ from torch import Tensor, nn
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
 
+from heedful.data.batches import real_places  # noqa: E402
 from heedful.model.attention import MultiHeadAttention  # noqa: E402
 from heedful.model.build import build_model  # noqa: E402
 from heedful.model.config import TransformerConfig  # noqa: E402
@@ -145,7 +146,7 @@ def test_same_weights_same_logits_loss_and_gradients(attention: str, training: b
     from_theirs = torch.autograd.grad(expected.loss, [parameter for parameter, _ in pairs])
     assert max(gradient.abs().max() for gradient in from_theirs) > 1e-2
     from_ours = []
-    as_in_training = ours.real_states(*batch, target_mask.flatten().nonzero().squeeze(1))
+    as_in_training = ours.real_states(*batch, real_places(target_mask))
     for hidden in (ours(*batch)[target_mask], as_in_training):
         torch.testing.assert_close(ours.project(hidden), logits, atol=1e-5, rtol=1e-5)
         loss = F.cross_entropy(ours.project(hidden), output[target_mask])

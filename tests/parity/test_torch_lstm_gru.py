@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from heedful.data.batches import real_places
 from heedful.model.build import build_model
 from heedful.model.config import RecurrentConfig
 from heedful.model.masks import padding_mask
@@ -90,7 +91,7 @@ def test_same_weights_same_logits_and_gradients(attention, feeding, bidirectiona
     weights = list(model.parameters())
     from_hand = torch.autograd.grad((expected * readout).mean(), weights)
     assert max(g.abs().max() for g in from_hand) > 1e-3
-    as_in_training = model.real_states(*batch, target_mask.flatten().nonzero().squeeze(1))
+    as_in_training = model.real_states(*batch, real_places(target_mask))
     for hidden in (model(*batch)[target_mask], as_in_training):
         logits = model.project(hidden)
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)

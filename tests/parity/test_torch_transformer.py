@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from heedful.data.batches import real_places
 from heedful.model.attention import MultiHeadAttention
 from heedful.model.build import build_model
 from heedful.model.config import TransformerConfig
@@ -103,7 +104,7 @@ def test_same_weights_same_hidden_states_and_gradients(order: str, training: boo
     tables = [ours.source_input.tokens.weight, ours.target_input.tokens.weight]
     from_theirs = torch.autograd.grad((expected @ readout).mean(), [*tables, *(b for _, b in pairs)])
     assert max(g.abs().max() for g in from_theirs) > 1e-2
-    as_in_training = ours.real_states(*batch, target_mask.flatten().nonzero().squeeze(1))
+    as_in_training = ours.real_states(*batch, real_places(target_mask))
     for hidden in (ours(*batch)[target_mask], as_in_training):
         torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
         from_ours = torch.autograd.grad((hidden @ readout).mean(), [*tables, *(a for a, _ in pairs)])

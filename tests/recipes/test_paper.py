@@ -71,6 +71,8 @@ def test_sections_name_fields_that_exist() -> None:
     assert paper._DEPARTURES.keys() <= known
     assert section(recipe("big-en-fr"), "dropout") == "Section 6.1"
     assert section(recipe("big"), "dropout") == "Section 5.4, Table 3"
+    assert section(recipe("base"), "average_last") == "Section 6.1"
+    assert section(recipe("table3-base"), "average_last") == "Section 6.2"
 
 
 def test_other_recipes_print_as_they_did(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def _told_to_leave_after(step: int) -> Iterator[None]:
 
     def interrupted(self: Trainer, *arguments: Any) -> Any:
         if self.position.step == step - 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return update(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -76,7 +76,7 @@ class Batch:
         """Some of the pairs, padded as before."""
         places = list(range(len(self.lines)))[chosen] if isinstance(chosen, slice) else [int(row) for row in chosen]
         picked = self._each(lambda tensor: tensor[places], [self.lines[row] for row in places])
-        return replace(picked, target_places=_places(picked.target_mask))
+        return replace(picked, target_places=real_places(picked.target_mask))
 
     def cut(self, tokens: int | None) -> list[Self]:
         """The same pairs in parts of at most so many tokens on either side, padding included; None: in one."""
@@ -106,7 +106,7 @@ def _batch(sources: Rows, targets: Rows, lines: list[int]) -> Batch:
         target_input=torch.from_numpy(given),
         target_output=torch.from_numpy(output),
         target_mask=torch.from_numpy(target_mask),
-        target_places=_places(torch.from_numpy(target_mask)),
+        target_places=real_places(torch.from_numpy(target_mask)),
         lines=lines,
     )
 
@@ -255,7 +255,7 @@ def _padded(sequences: Sequence[Tokens]) -> Rows:
     return padded, places <= lengths
 
 
-def _places(mask: Tensor) -> Tensor:
+def real_places(mask: Tensor) -> Tensor:
     """Where a flattened mask is True."""
     return mask.flatten().nonzero().squeeze(1)
 
